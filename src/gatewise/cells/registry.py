@@ -1,0 +1,74 @@
+"""The cells known by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import TypeVar
+
+from gatewise.cells.cell import Cell
+from gatewise.errors import UserError
+
+CELLS: dict[str, type[Cell]] = {}
+"""Name -> cell class, in the order in which ``gatewise cells`` lists them."""
+
+CellClass = TypeVar("CellClass", bound=type[Cell])
+
+
+def register(name: str) -> Callable[[CellClass], CellClass]:
+    """Make a cell known by ``name`` to the command line and to ``Recurrent("name", ...)``.
+
+    Raises:
+        UserError: another cell has that name already. Running the same definition again (a notebook) replaces it.
+
+    Example:
+        >>> import torch, gatewise
+        >>> @gatewise.register("leaky-average")
+        ... class LeakyAverage(gatewise.Cell):
+        ...     gates = ("n",)
+        ...     def step(self, x, u, h):
+        ...         return 0.9 * h + 0.1 * torch.tanh(x.n + u.n(h))
+        >>> gatewise.Recurrent("leaky-average", 3, 5)
+        Recurrent(leaky-average, 3, 5)
+    """
+
+    def add(cell: CellClass) -> CellClass:
+        if not (isinstance(cell, type) and issubclass(cell, Cell)):
+            raise UserError(f"register('{name}') decorates a class derived from gatewise.Cell, not {cell!r}")
+        held = CELLS.get(name)
+        if held is not None and (held.__module__, held.__qualname__) != (cell.__module__, cell.__qualname__):
+            raise UserError(
+                f"the name '{name}' belongs to {held.__module__}.{held.__qualname__}; register under another name"
+            )
+        cell.name = name
+        CELLS[name] = cell
+        return cell
+
+    return add
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint for a message: the nearest known name, or all of them.
+
+    >>> nearest("gruu", ["rnn", "gru"])
+    "did you mean 'gru'?"
+    """
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+
+
+def resolve(cell: str | type[Cell] | Cell) -> Cell:
+    """The cell for a name, a class or an instance.
+
+    >>> resolve("gru").gates
+    ('r', 'z', 'n')
+    """
+    if isinstance(cell, Cell):
+        return cell
+    if isinstance(cell, type) and issubclass(cell, Cell):
+        return cell()
+    if isinstance(cell, str):
+        if cell not in CELLS:
+            raise UserError(f"no cell is called '{cell}': {nearest(cell, list(CELLS))}")
+        return CELLS[cell]()
+    raise UserError(f"a cell is a name, a gatewise.Cell class or an instance of one, not {cell!r}")

@@ -1,0 +1,36 @@
+"""The plain recurrent cell."""
+
+from __future__ import annotations
+
+import torch
+
+from gatewise.cells.cell import Cell
+from gatewise.cells.registry import register
+
+
+@register("rnn")
+class RNN(Cell):
+    """Simple recurrent network (Elman 1990).
+
+    h_t = tanh(W x_t + b + U h_{t-1} + b')
+    """
+
+    gates = ("h",)
+    paper = "Elman 1990, doi:10.1207/s15516709cog1402_1"
+
+    def step(self, x, u, h):
+        return torch.tanh(x.h + u.h(h))
+
+
+@register("rnn-relu")
+class ReluRNN(Cell):
+    """Simple recurrent network with a rectifier (Le, Jaitly and Hinton 2015).
+
+    h_t = max(0, W x_t + b + U h_{t-1} + b')
+    """
+
+    gates = ("h",)
+    paper = "Le, Jaitly, Hinton 2015, arXiv:1504.00941"
+
+    def step(self, x, u, h):
+        return torch.relu(x.h + u.h(h))

@@ -1,0 +1,71 @@
+"""What runs a cell over time. ``ENGINES`` is the ordered table: the first engine that does not refuse runs."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from gatewise.engines.eager import EagerEngine
+from gatewise.engines.request import Engine, Request, States, Weights
+from gatewise.engines.torch import TorchEngine
+from gatewise.errors import UserError
+
+ENGINES: list[Engine] = [TorchEngine(), EagerEngine()]
+"""In the order of preference. A new engine is one module and one entry here."""
+
+__all__ = ["ENGINES", "Choice", "Engine", "Request", "States", "Weights", "check_engine", "choose", "which"]
+
+
+class Choice(NamedTuple):
+    """Which engine runs a layer, and why."""
+
+    engine: str
+    reason: str
+
+
+def check_engine(name: str) -> None:
+    """Raise unless ``name`` is "auto" or an engine's name."""
+    known = ["auto", *(e.name for e in ENGINES)]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        raise UserError(f"no engine is called '{name}': {hint}")
+
+
+def choose(request: Request, name: str = "auto") -> tuple[Engine, str]:
+    """The engine for a request and the reason.
+
+    Raises:
+        UserError: the engine asked for does not exist, or cannot run this request.
+    """
+    check_engine(name)
+    refusals: list[str] = []
+    for engine in ENGINES:
+        if name not in ("auto", engine.name):
+            continue
+        refusal = engine.refuses(request)
+        if refusal is None:
+            why = "asked for" if name != "auto" else engine.describe(request)
+            return engine, "; ".join([why, *refusals])
+        refusals.append(refusal)
+    raise UserError(f"engine '{name}' cannot run this: {'; '.join(refusals)}; use engine='auto'")
+
+
+def which(layer: Any, x: Tensor | None = None) -> Choice:
+    """The engine that runs ``layer`` (on the input ``x``), and the reason.
+
+    Args:
+        layer: a :class:`gatewise.Recurrent`, or a model with one.
+        x: an input, for engines whose choice depends on it.
+
+    Example:
+        >>> import gatewise
+        >>> gatewise.which(gatewise.GRU(3, 5))
+        Choice(engine='torch', reason="torch's own kernel for 'gru'")
+        >>> gatewise.which(gatewise.Recurrent("gru-before", 3, 5)).engine
+        'eager'
+    """
+    engine, reason = choose(layer.request(x), layer.engine)
+    return Choice(engine.name, reason)

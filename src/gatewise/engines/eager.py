@@ -1,0 +1,79 @@
+"""The reference: the cell's own lines, step by step, in PyTorch with autograd. All else is tested against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gatewise.cells import Named
+from gatewise.engines.request import Request, States, Weights, run_stack
+
+
+class EagerEngine:
+    """Runs any cell."""
+
+    name = "eager"
+
+    def refuses(self, request: Request) -> str | None:
+        return None
+
+    def describe(self, request: Request) -> str:
+        return f"the reference: the equations of '{request.cell.name}' step by step"
+
+    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+        return run_stack(scan, request, x, lengths, states)
+
+
+def scan(
+    request: Request, weights: Weights, x: Tensor, lengths: Tensor | None, states: States, reverse: bool
+) -> tuple[Tensor, States]:
+    """One layer in one direction: ``step`` for every t, the input's projections computed beforehand."""
+    cell, steps = request.cell, x.shape[0]
+    gates = request.connections.input
+    projections = F.linear(x, weights.input, weights.input_bias).unbind() if weights.input is not None else None
+    u = _recurrent_connections(request, weights)
+    ends = None if lengths is None else lengths.to(x.device).unsqueeze(1)
+
+    outputs: list[Tensor] = [x] * steps
+    for t in reversed(range(steps)) if reverse else range(steps):
+        x_t = projections[t].chunk(len(gates), dim=-1) if projections is not None else ()
+        following = cell.advance(Named(cell, "x", dict(zip(gates, x_t, strict=True))), u, states)
+        if weights.projection is not None:
+            following = (F.linear(following[0], weights.projection), *following[1:])
+        if ends is None:
+            outputs[t] = following[0]
+        else:
+            running = t < ends
+            outputs[t] = following[0].masked_fill(~running, 0.0)
+            following = tuple(torch.where(running, new, old) for new, old in zip(following, states, strict=True))
+        states = following
+    return torch.stack(outputs), states
+
+
+def _recurrent_connections(request: Request, weights: Weights) -> Named:
+    """The ``u`` of a step: ``u.<gate>(value)``, ``u.diag.<gate>(value)``, ``u.vector.<name>``."""
+    cell, used = request.cell, request.connections
+
+    def dense(matrix: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+        return lambda value: F.linear(value, matrix, bias)
+
+    def diagonal(row: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda value: row * value
+
+    things: dict[str, object] = {}
+    if weights.recurrent is not None:
+        count = len(used.dense)
+        bias = weights.recurrent_bias
+        biases = [None] * count if bias is None else bias.chunk(count)
+        things = {
+            gate: dense(matrix, b)
+            for gate, matrix, b in zip(used.dense, weights.recurrent.chunk(count), biases, strict=True)
+        }
+    rows = () if weights.diag is None else weights.diag.unbind()
+    things["diag"] = Named(cell, "u.diag", {g: diagonal(row) for g, row in zip(used.diag, rows, strict=True)})
+    vectors = () if weights.vector is None else weights.vector.unbind()
+    things["vector"] = Named(cell, "u.vector", dict(zip(used.vector, vectors, strict=True)))
+    return Named(cell, "u", things)

@@ -1,0 +1,9 @@
+"""What follows from a cell's equations: the graph of a step, its derivative, its formulas in print."""
+
+from gatewise.graph.derive import Backward, derive
+from gatewise.graph.evaluate import evaluate
+from gatewise.graph.graph import Graph, Node
+from gatewise.graph.show import equations, explain
+from gatewise.graph.trace import trace
+
+__all__ = ["Backward", "Graph", "Node", "derive", "equations", "evaluate", "explain", "trace"]

@@ -1,0 +1,365 @@
+"""A graph and its derivative as formulas: text for a terminal, LaTeX for a paper."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from gatewise.cells import Cell, resolve
+from gatewise.graph.derive import Backward, Product, derive
+from gatewise.graph.graph import Graph, Node
+from gatewise.graph.trace import trace
+
+SUM, FACTOR, POWER, ATOM = 1, 2, 3, 4  # how tightly an expression binds
+
+
+@dataclass(frozen=True)
+class Style:
+    """How formulas are spelled."""
+
+    times: str
+    minus: str
+    previous: str  # of a state
+    transposed: str
+    prime: str
+    calls: Mapping[str, str]  # operation -> template; {0}, {1} are arguments, {p0}, {p1} the operation's numbers
+    parentheses: tuple[str, str]
+    power: str
+    fraction: str
+
+    def name(self, text: str) -> str:
+        raise NotImplementedError
+
+    def wrap(self, text: str) -> str:
+        return self.parentheses[0] + text + self.parentheses[1]
+
+
+class TextStyle(Style):
+    def name(self, text: str) -> str:
+        return text
+
+
+class LatexStyle(Style):
+    def name(self, text: str) -> str:
+        """``da_r`` -> ``da_{r}``, ``c_new`` -> ``c_{new}``; words of several letters stand upright."""
+        head, _, tail = text.partition("_")
+        tail = tail.strip("{}").replace("_", r"\_")
+        if len(head) > 2 or (len(head) == 2 and head[0] != "d"):
+            head = rf"\mathrm{{{head}}}"
+        elif head.startswith("d") and len(head) == 2:
+            head = rf"\mathrm{{d}}{head[1]}"
+        return head + (f"_{{{tail}}}" if tail else "")
+
+
+TEXT = TextStyle(
+    times=" ⊙ ",
+    minus="−",
+    previous="{0}_{{t-1}}",
+    transposed="{0}ᵀ",
+    prime="'",
+    parentheses=("(", ")"),
+    power="{0}^{1}",
+    fraction="{0} / {1}",
+    calls={
+        "sigmoid": "σ({0})", "tanh": "tanh({0})", "relu": "max(0, {0})", "leaky_relu": "leaky_relu({0}, {p0})",
+        "softplus": "softplus({0})", "exp": "exp({0})", "log": "log({0})", "sqrt": "sqrt({0})", "abs": "|{0}|",
+        "clamp": "clamp({0}, {p0}, {p1})", "minimum": "min({0}, {1})", "maximum": "max({0}, {1})",
+        "positive": "[{0} > 0]", "sign": "sign({0})", "within": "[{p0} ≤ {0} ≤ {p1}]", "greater": "[{0} > {1}]",
+    },
+)  # fmt: skip
+
+LATEX = LatexStyle(
+    times=r" \odot ",
+    minus="-",
+    previous="{0}_{{t-1}}",
+    transposed=r"{0}^{{\top}}",
+    prime="'",
+    parentheses=(r"\left(", r"\right)"),
+    power="{0}^{{{1}}}",
+    fraction=r"\frac{{{0}}}{{{1}}}",
+    calls={
+        "sigmoid": r"\sigma\left({0}\right)", "tanh": r"\tanh\left({0}\right)", "relu": r"\max\left(0, {0}\right)",
+        "leaky_relu": r"\mathrm{{leaky\_relu}}_{{{p0}}}\left({0}\right)",
+        "softplus": r"\mathrm{{softplus}}\left({0}\right)", "exp": r"\exp\left({0}\right)",
+        "log": r"\log\left({0}\right)", "sqrt": r"\sqrt{{{0}}}", "abs": r"\left|{0}\right|",
+        "clamp": r"\mathrm{{clamp}}\left({0}, {p0}, {p1}\right)", "minimum": r"\min\left({0}, {1}\right)",
+        "maximum": r"\max\left({0}, {1}\right)", "positive": r"\left[{0} > 0\right]",
+        "sign": r"\operatorname{{sign}}\left({0}\right)", "within": r"\left[{p0} \le {0} \le {p1}\right]",
+        "greater": r"\left[{0} > {1}\right]",
+    },
+)  # fmt: skip
+
+_SUPERSCRIPTS = {"2": "²", "3": "³"}
+
+
+def _number(value: float) -> str:
+    if value in (float("inf"), float("-inf")):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.12g}"
+
+
+@dataclass
+class Printer:
+    """Expressions of a graph's nodes, in which nodes with an alias appear by that name."""
+
+    nodes: tuple[Node, ...]
+    style: Style
+    aliases: dict[int, str] = field(default_factory=dict)
+
+    def expression(self, i: int, binding: int = 0, use_alias: bool = True) -> str:
+        if use_alias and i in self.aliases:
+            return self.style.name(self.aliases[i])
+        text, own = self._spell(self.nodes[i])
+        return self.style.wrap(text) if own < binding else text
+
+    def _spell(self, n: Node) -> tuple[str, int]:
+        s, e, of = self.style, self.expression, self.style.name(n.of)
+        match n.op:
+            case "constant":
+                return _number(n.parameters[0]), SUM if n.parameters[0] < 0 else ATOM
+            case "state":
+                return s.previous.format(of), ATOM
+            case "vector":
+                return of, ATOM
+            case "cotangent":
+                return s.name(f"d{n.of}_t"), ATOM
+            case "input":
+                return f"W_{{{n.of}}} x_t + b_{{{n.of}}}" if s is LATEX else f"W_{n.of} x_t + b_{n.of}", SUM
+            case "dense":
+                gate = f"{{{n.of}}}" if s is LATEX else n.of
+                return f"U_{gate} {e(n.args[0], POWER)} + b{s.prime}_{gate}", SUM
+            case "dense_transposed":
+                gate = f"U_{{{n.of}}}" if s is LATEX else f"U_{n.of}"
+                return f"{s.transposed.format(gate)} {e(n.args[0], POWER)}", SUM
+            case "diag":
+                return f"{s.name('p_' + n.of)}{s.times}{e(n.args[0], FACTOR)}", FACTOR
+            case "add":
+                return f"{e(n.args[0], SUM)} + {e(n.args[1], SUM)}", SUM
+            case "sub":
+                return f"{e(n.args[0], SUM)} {s.minus} {e(n.args[1], FACTOR)}", SUM
+            case "neg":
+                return f"{s.minus}{e(n.args[0], FACTOR)}", SUM
+            case "mul":
+                constant = "constant" in (self.nodes[n.args[0]].op, self.nodes[n.args[1]].op)
+                times = " " if constant else s.times
+                return f"{e(n.args[0], FACTOR)}{times}{e(n.args[1], FACTOR)}", FACTOR
+            case "div":
+                if s is LATEX:
+                    return s.fraction.format(e(n.args[0]), e(n.args[1])), ATOM
+                return s.fraction.format(e(n.args[0], FACTOR), e(n.args[1], POWER)), FACTOR
+            case "power":
+                exponent = _number(n.parameters[0])
+                base = e(n.args[0], ATOM)
+                if s is not LATEX and exponent in _SUPERSCRIPTS:
+                    return base + _SUPERSCRIPTS[exponent], POWER
+                return s.power.format(base, exponent), POWER
+            case op:
+                numbers = {f"p{k}": _number(p) for k, p in enumerate(n.parameters)}
+                return s.calls[op].format(*(e(a) for a in n.args), **numbers), ATOM
+
+    def name_what_is_shared(self, needed: list[int]) -> None:
+        """Give a name to what would otherwise be written out in several places at length."""
+        alive, pending = set(), list(needed)
+        while pending:
+            i = pending.pop()
+            if i not in alive:
+                alive.add(i)
+                pending.extend(self.nodes[i].args)
+        uses = Counter(a for i in alive for a in self.nodes[i].args)
+        for i in sorted(alive):
+            if i not in self.aliases and uses[i] > 1 and self._operations(i) > 1:
+                taken = set(self.aliases.values())
+                self.aliases[i] = next(f"s_{k}" for k in range(1, len(self.nodes) + 2) if f"s_{k}" not in taken)
+
+    def _operations(self, i: int) -> int:
+        inner = (a for a in self.nodes[i].args if a not in self.aliases)
+        return bool(self.nodes[i].args) + sum(self._operations(a) for a in inner)
+
+
+def _forward_aliases(graph: Graph) -> dict[int, str]:
+    aliases = dict(graph.names)
+    for state, result in zip(graph.states, graph.results, strict=True):
+        if graph.nodes[result].op != "state":
+            aliases[result] = f"{state}_t"
+    return aliases
+
+
+@dataclass
+class _Lines:
+    """``left = right`` rows, aligned."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, left: str, right: str, sign: str = "=") -> None:
+        self.rows.append((left, sign, right))
+
+    def text(self) -> str:
+        width = max((len(left) for left, _, _ in self.rows), default=0)
+        return "\n".join(f"  {left:<{width}} {sign} {right}" for left, sign, right in self.rows)
+
+    def latex(self) -> str:
+        signs = {"=": "=", "←": r"\leftarrow"}
+        body = " \\\\\n".join(f"{left} &{signs[sign]} {right}" for left, sign, right in self.rows)
+        return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+
+
+def _forward_lines(graph: Graph, printer: Printer) -> _Lines:
+    lines = _Lines()
+    printer.name_what_is_shared(list(graph.results))
+    for i in range(len(graph.nodes)):
+        if i in printer.aliases:
+            lines.add(printer.style.name(printer.aliases[i]), printer.expression(i, use_alias=False))
+    for state, result in zip(graph.states, graph.results, strict=True):
+        own = printer.style.name(f"{state}_t")
+        if printer.expression(result) != own:
+            lines.add(own, printer.expression(result))
+    return lines
+
+
+def _backward_aliases(backward: Backward, printer: Printer) -> dict[int, str]:
+    """Names of the cotangents: dr for a named r, da_g for W_g x_t + b_g, dm_g for U_g v + b'_g."""
+    nodes, names = backward.nodes, {}
+    total = dict(backward.cotangents)
+
+    def give(node: int, name: str) -> None:
+        if node not in names and nodes[node].op not in ("cotangent", "constant"):
+            while name in names.values():
+                name += "'"
+            names[node] = name
+
+    for state, result in zip(backward.graph.states, backward.graph.results, strict=True):
+        give(total[result], f"d{state}_t")
+    for i, name in sorted(printer.aliases.items(), reverse=True):
+        give(total[i], f"d{name}")
+    for gate, node in backward.inputs:
+        give(node, f"da_{gate}")
+    for product in backward.dense:
+        give(product.cotangent, f"dm_{product.gate}")
+    for product in backward.diag:
+        give(product.cotangent, f"dq_{product.gate}")
+    return names
+
+
+def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
+    lines, style = _Lines(), printer.style
+    forward_count = len(backward.graph.nodes)
+    printer.nodes = backward.nodes
+    ends = [*backward.states, *(n for _, n in backward.inputs), *(n for _, n in backward.vectors)]
+    ends += [p.cotangent for p in (*backward.dense, *backward.diag)]
+    aliases = _backward_aliases(backward, printer)
+    printer.aliases |= aliases
+    printer.name_what_is_shared(ends)
+    updated = {f"d{s}_t" for s in backward.graph.states}
+    for i in range(len(backward.nodes)):
+        if i in aliases or (i in printer.aliases and i >= forward_count):
+            sign = "←" if aliases.get(i) in updated else "="
+            lines.add(style.name(printer.aliases[i]), printer.expression(i, use_alias=False), sign)
+        elif i in printer.aliases and i not in dict(backward.graph.names) and printer.aliases[i].startswith("s_"):
+            lines.add(style.name(printer.aliases[i]), printer.expression(i, use_alias=False))
+    for state, node in zip(backward.graph.states, backward.states, strict=True):
+        lines.add(style.previous.format(style.name(f"d{state}")), printer.expression(node))
+    if backward.inputs:
+        gates = [(f"W_{{{g}}}" if style is LATEX else f"W_{g}", node) for g, node in backward.inputs]
+        terms = (f"{style.transposed.format(w)} {printer.expression(n, POWER)}" for w, n in gates)
+        lines.add(style.name("dx_t"), " + ".join(terms))
+    return lines
+
+
+def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
+    """The gradient of every weight, summed over time."""
+    lines, s, e = _Lines(), printer.style, printer.expression
+    sigma, d = (r"\sum_t ", r"\mathrm{d}") if s is LATEX else ("Σ_t ", "d")
+
+    def subscript(letter: str, gate: str) -> str:
+        return f"{d}{letter}_{{{gate}}}" if s is LATEX else f"{d}{letter}_{gate}"
+
+    def outer(product: Product) -> str:
+        return f"{e(product.cotangent, POWER)} {s.transposed.format(e(product.operand, ATOM))}"
+
+    def elementwise(product: Product) -> str:
+        return f"{e(product.cotangent, FACTOR)}{s.times}{e(product.operand, FACTOR)}"
+
+    def total(terms: list[str]) -> str:
+        return sigma + (terms[0] if len(terms) == 1 else s.wrap(" + ".join(terms)))
+
+    for gate, node in backward.inputs:
+        lines.add(subscript("W", gate), f"{sigma}{e(node, POWER)} {s.transposed.format('x_t')}")
+        lines.add(subscript("b", gate), f"{sigma}{e(node, POWER)}")
+    used = backward.graph.connections
+    for gate in used.dense:
+        products = [p for p in backward.dense if p.gate == gate]
+        if products:
+            lines.add(subscript("U", gate), total([outer(p) for p in products]))
+            lines.add(subscript("b" + s.prime, gate), total([e(p.cotangent, POWER) for p in products]))
+    for gate in used.diag:
+        products = [p for p in backward.diag if p.gate == gate]
+        if products:
+            lines.add(subscript("p", gate), total([elementwise(p) for p in products]))
+    for vector, node in backward.vectors:
+        lines.add(s.name(f"d{vector}"), f"{sigma}{e(node, POWER)}")
+    return lines
+
+
+def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
+    """The forward and the backward equations of a cell, as :func:`explain` prints them.
+
+    >>> print(equations("rnn").splitlines()[4])
+      h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
+    """
+    cell = resolve(cell)
+    graph = trace(cell)
+    backward = derive(graph)
+    style = LATEX if latex else TEXT
+    printer = Printer(graph.nodes, style, _forward_aliases(graph))
+    forward = _forward_lines(graph, printer)
+    backwards = _backward_lines(backward, printer)
+    weights = _weight_lines(backward, printer)
+    if latex:
+        return "\n\n".join(f"\\[\n{part.latex()}\n\\]" for part in (forward, backwards, weights))
+
+    summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
+    inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
+    title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
+    given = ", ".join(f"d{s}_t" for s in graph.states)
+    return "\n".join(
+        [
+            title,
+            cell.paper or "(no source named)",
+            "",
+            "Forward, t = 1 ... T",
+            forward.text(),
+            "",
+            "Backward, t = T ... 1; dv is the derivative of the loss by v, ⊙ the product element by element",
+            f"  given {given}: what reaches the state from the output at t and from step t + 1",
+            backwards.text(),
+            "",
+            "Gradients of the weights, summed over time (and over the batch)",
+            weights.text(),
+        ]
+    )
+
+
+def explain(cell: str | type[Cell] | Cell, latex: bool = False, file: TextIO | None = None) -> None:
+    """Print a cell's equations: forward, backward, and the gradient of every weight, derived from its ``step``.
+
+    Args:
+        cell: a name, a class or an instance.
+        latex: print LaTeX (``aligned`` blocks) instead of text.
+        file: where to print; standard output by default.
+
+    Raises:
+        UnsupportedOperationError: the cell does something the graph has no node for.
+
+    Example:
+        >>> explain("rnn")  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
+        rnn: Simple recurrent network (Elman 1990).
+        ...
+          da_h     = dh_t ⊙ (1 − h_t²)
+          dh_{t-1} = U_hᵀ da_h
+        ...
+    """
+    print(equations(cell, latex), file=file or sys.stdout)
