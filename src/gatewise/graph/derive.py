@@ -44,12 +44,17 @@ class Backward:
 
 
 class _Algebra(Builder):
-    """A builder that leaves out what does nothing: + 0, * 1, --a."""
+    """A builder that leaves out what does nothing: + 0, * 1, --a; numbers among themselves are computed."""
 
     def is_constant(self, i: int, value: float) -> bool:
         return self.nodes[i].op == "constant" and self.nodes[i].parameters == (value,)
 
+    def both_constant(self, a: int, b: int) -> bool:
+        return self.nodes[a].op == self.nodes[b].op == "constant"
+
     def add(self, a: int, b: int) -> int:
+        if self.both_constant(a, b):
+            return self.constant(self.nodes[a].parameters[0] + self.nodes[b].parameters[0])
         if self.is_constant(a, 0.0):
             return b
         if self.is_constant(b, 0.0):
@@ -61,6 +66,8 @@ class _Algebra(Builder):
         return self.node("add", a, b)
 
     def mul(self, a: int, b: int) -> int:
+        if self.both_constant(a, b):
+            return self.constant(self.nodes[a].parameters[0] * self.nodes[b].parameters[0])
         for one, other in ((a, b), (b, a)):
             if self.is_constant(one, 0.0):
                 return one
@@ -82,6 +89,9 @@ class _Algebra(Builder):
 
     def square(self, a: int) -> int:
         return self.node("power", a, parameters=(2.0,))
+
+    def product(self, op: str, gate: str, a: int) -> int:
+        return a if self.is_constant(a, 0.0) else self.node(op, a, of=gate)
 
 
 # For each operation: given the builder, the node's position and the node, d(node)/d(argument) for each argument.
@@ -185,10 +195,10 @@ def derive(graph: Graph) -> Backward:
             continue
         if node.op == "dense":
             dense.append(Product(node.of, node.args[0], total))
-            contributions[node.args[0]].add(b, b.node("dense_transposed", total, of=node.of), one)
+            contributions[node.args[0]].add(b, b.product("dense_transposed", node.of, total), one)
         elif node.op == "diag":
             diag.append(Product(node.of, node.args[0], total))
-            contributions[node.args[0]].add(b, b.node("diag", total, of=node.of), one)
+            contributions[node.args[0]].add(b, b.product("diag", node.of, total), one)
         else:
             for argument, factor in zip(node.args, FACTORS[node.op](b, i, node), strict=True):
                 if graph.nodes[argument].op == "constant":

@@ -23,9 +23,8 @@ class Style:
 
     times: str
     minus: str
-    previous: str  # of a state
+    infinity: str
     transposed: str
-    prime: str
     calls: Mapping[str, str]  # operation -> template; {0}, {1} are arguments, {p0}, {p1} the operation's numbers
     parentheses: tuple[str, str]
     power: str
@@ -33,6 +32,14 @@ class Style:
 
     def name(self, text: str) -> str:
         raise NotImplementedError
+
+    def previous(self, state: str) -> str:
+        raise NotImplementedError
+
+    def number(self, value: float) -> str:
+        if value in (float("inf"), float("-inf")):
+            return self.infinity if value > 0 else "-" + self.infinity
+        return f"{value:.12g}"
 
     def wrap(self, text: str) -> str:
         return self.parentheses[0] + text + self.parentheses[1]
@@ -42,25 +49,32 @@ class TextStyle(Style):
     def name(self, text: str) -> str:
         return text
 
+    def previous(self, state: str) -> str:
+        return f"{state}_{{t-1}}"
+
 
 class LatexStyle(Style):
     def name(self, text: str) -> str:
-        """``da_r`` -> ``da_{r}``, ``c_new`` -> ``c_{new}``; words of several letters stand upright."""
+        """``da_r`` -> ``da_{r}``, ``c_slow_t`` -> ``c_{slow,t}``; words of several letters stand upright."""
         head, _, tail = text.partition("_")
-        tail = tail.strip("{}").replace("_", r"\_")
-        if len(head) > 2 or (len(head) == 2 and head[0] != "d"):
-            head = rf"\mathrm{{{head}}}"
-        elif head.startswith("d") and len(head) == 2:
-            head = rf"\mathrm{{d}}{head[1]}"
-        return head + (f"_{{{tail}}}" if tail else "")
+        word = head.rstrip("'")
+        primes = head[len(word) :]
+        if len(word) == 2 and word[0] == "d":
+            word = rf"\mathrm{{d}}{word[1]}"
+        elif len(word) > 1:
+            word = rf"\mathrm{{{word}}}"
+        subscript = ",".join(part for part in tail.split("_") if part)
+        return word + primes + (f"_{{{subscript}}}" if subscript else "")
+
+    def previous(self, state: str) -> str:
+        return self.name(f"{state}_t-1")
 
 
 TEXT = TextStyle(
     times=" ⊙ ",
     minus="−",
-    previous="{0}_{{t-1}}",
+    infinity="∞",
     transposed="{0}ᵀ",
-    prime="'",
     parentheses=("(", ")"),
     power="{0}^{1}",
     fraction="{0} / {1}",
@@ -75,9 +89,8 @@ TEXT = TextStyle(
 LATEX = LatexStyle(
     times=r" \odot ",
     minus="-",
-    previous="{0}_{{t-1}}",
+    infinity=r"\infty",
     transposed=r"{0}^{{\top}}",
-    prime="'",
     parentheses=(r"\left(", r"\right)"),
     power="{0}^{{{1}}}",
     fraction=r"\frac{{{0}}}{{{1}}}",
@@ -96,12 +109,6 @@ LATEX = LatexStyle(
 _SUPERSCRIPTS = {"2": "²", "3": "³"}
 
 
-def _number(value: float) -> str:
-    if value in (float("inf"), float("-inf")):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.12g}"
-
-
 @dataclass
 class Printer:
     """Expressions of a graph's nodes, in which nodes with an alias appear by that name."""
@@ -117,24 +124,23 @@ class Printer:
         return self.style.wrap(text) if own < binding else text
 
     def _spell(self, n: Node) -> tuple[str, int]:
-        s, e, of = self.style, self.expression, self.style.name(n.of)
+        s, e = self.style, self.expression
         match n.op:
             case "constant":
-                return _number(n.parameters[0]), SUM if n.parameters[0] < 0 else ATOM
+                return s.number(n.parameters[0]), SUM if n.parameters[0] < 0 else ATOM
             case "state":
-                return s.previous.format(of), ATOM
+                return s.previous(n.of), ATOM
             case "vector":
-                return of, ATOM
+                return s.name(n.of), ATOM
             case "cotangent":
                 return s.name(f"d{n.of}_t"), ATOM
             case "input":
-                return f"W_{{{n.of}}} x_t + b_{{{n.of}}}" if s is LATEX else f"W_{n.of} x_t + b_{n.of}", SUM
+                return f"{s.name(f'W_{n.of}')} x_t + {s.name(f'b_{n.of}')}", SUM
             case "dense":
-                gate = f"{{{n.of}}}" if s is LATEX else n.of
-                return f"U_{gate} {e(n.args[0], POWER)} + b{s.prime}_{gate}", SUM
+                bias = s.name(f"b'_{n.of}")
+                return f"{s.name(f'U_{n.of}')} {e(n.args[0], POWER)} + {bias}", SUM
             case "dense_transposed":
-                gate = f"U_{{{n.of}}}" if s is LATEX else f"U_{n.of}"
-                return f"{s.transposed.format(gate)} {e(n.args[0], POWER)}", SUM
+                return f"{s.transposed.format(s.name(f'U_{n.of}'))} {e(n.args[0], POWER)}", SUM
             case "diag":
                 return f"{s.name('p_' + n.of)}{s.times}{e(n.args[0], FACTOR)}", FACTOR
             case "add":
@@ -144,21 +150,22 @@ class Printer:
             case "neg":
                 return f"{s.minus}{e(n.args[0], FACTOR)}", SUM
             case "mul":
-                constant = "constant" in (self.nodes[n.args[0]].op, self.nodes[n.args[1]].op)
-                times = " " if constant else s.times
-                return f"{e(n.args[0], FACTOR)}{times}{e(n.args[1], FACTOR)}", FACTOR
+                a, b = sorted(n.args, key=lambda i: self.nodes[i].op != "constant")  # the number first: 2 n, not n 2
+                if self.nodes[a].op == "constant":
+                    return f"{e(a, FACTOR)} {e(b, POWER)}", FACTOR
+                return f"{e(a, FACTOR)}{s.times}{e(b, FACTOR)}", FACTOR
             case "div":
                 if s is LATEX:
-                    return s.fraction.format(e(n.args[0]), e(n.args[1])), ATOM
+                    return s.fraction.format(e(n.args[0]), e(n.args[1])), POWER
                 return s.fraction.format(e(n.args[0], FACTOR), e(n.args[1], POWER)), FACTOR
             case "power":
-                exponent = _number(n.parameters[0])
+                exponent = s.number(n.parameters[0])
                 base = e(n.args[0], ATOM)
                 if s is not LATEX and exponent in _SUPERSCRIPTS:
                     return base + _SUPERSCRIPTS[exponent], POWER
                 return s.power.format(base, exponent), POWER
             case op:
-                numbers = {f"p{k}": _number(p) for k, p in enumerate(n.parameters)}
+                numbers = {f"p{k}": s.number(p) for k, p in enumerate(n.parameters)}
                 return s.calls[op].format(*(e(a) for a in n.args), **numbers), ATOM
 
     def name_what_is_shared(self, needed: list[int]) -> None:
@@ -180,8 +187,21 @@ class Printer:
         return bool(self.nodes[i].args) + sum(self._operations(a) for a in inner)
 
 
+def _spoken_for(graph: Graph) -> set[str]:
+    """Names with a meaning of their own in the formulas; another value of that name gets a prime."""
+    names = ("x_t", *graph.connections.vector, *(f"{state}_t" for state in graph.states))
+    return {d + name for name in names for d in ("", "d")}
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name
+
+
 def _forward_aliases(graph: Graph) -> dict[int, str]:
-    aliases = dict(graph.names)
+    spoken_for = _spoken_for(graph)
+    aliases = {node: _unlike(name, spoken_for) for node, name in graph.names}
     for state, result in zip(graph.states, graph.results, strict=True):
         if graph.nodes[result].op != "state":
             aliases[result] = f"{state}_t"
@@ -224,14 +244,15 @@ def _backward_aliases(backward: Backward, printer: Printer) -> dict[int, str]:
     """Names of the cotangents: dr for a named r, da_g for W_g x_t + b_g, dm_g for U_g v + b'_g."""
     nodes, names = backward.nodes, {}
     total = dict(backward.cotangents)
+    taken = _spoken_for(backward.graph) | set(printer.aliases.values())
 
     def give(node: int, name: str) -> None:
         if node not in names and nodes[node].op not in ("cotangent", "constant"):
-            while name in names.values():
-                name += "'"
-            names[node] = name
+            names[node] = _unlike(name, taken)
+            taken.add(names[node])
 
     for state, result in zip(backward.graph.states, backward.graph.results, strict=True):
+        taken.discard(f"d{state}_t")  # the state's own cotangent, updated
         give(total[result], f"d{state}_t")
     for i, name in sorted(printer.aliases.items(), reverse=True):
         give(total[i], f"d{name}")
@@ -246,7 +267,7 @@ def _backward_aliases(backward: Backward, printer: Printer) -> dict[int, str]:
 
 def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
     lines, style = _Lines(), printer.style
-    forward_count = len(backward.graph.nodes)
+    known = set(printer.aliases)  # printed with the forward equations
     printer.nodes = backward.nodes
     ends = [*backward.states, *(n for _, n in backward.inputs), *(n for _, n in backward.vectors)]
     ends += [p.cotangent for p in (*backward.dense, *backward.diag)]
@@ -254,17 +275,14 @@ def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
     printer.aliases |= aliases
     printer.name_what_is_shared(ends)
     updated = {f"d{s}_t" for s in backward.graph.states}
-    for i in range(len(backward.nodes)):
-        if i in aliases or (i in printer.aliases and i >= forward_count):
-            sign = "←" if aliases.get(i) in updated else "="
-            lines.add(style.name(printer.aliases[i]), printer.expression(i, use_alias=False), sign)
-        elif i in printer.aliases and i not in dict(backward.graph.names) and printer.aliases[i].startswith("s_"):
-            lines.add(style.name(printer.aliases[i]), printer.expression(i, use_alias=False))
+    for i in sorted(set(printer.aliases) - known):
+        sign = "←" if aliases.get(i) in updated else "="
+        lines.add(style.name(printer.aliases[i]), printer.expression(i, use_alias=False), sign)
     for state, node in zip(backward.graph.states, backward.states, strict=True):
-        lines.add(style.previous.format(style.name(f"d{state}")), printer.expression(node))
+        lines.add(style.previous(f"d{state}"), printer.expression(node))
     if backward.inputs:
-        gates = [(f"W_{{{g}}}" if style is LATEX else f"W_{g}", node) for g, node in backward.inputs]
-        terms = (f"{style.transposed.format(w)} {printer.expression(n, POWER)}" for w, n in gates)
+        matrices = [(style.transposed.format(style.name(f"W_{gate}")), node) for gate, node in backward.inputs]
+        terms = (f"{matrix} {printer.expression(node, POWER)}" for matrix, node in matrices)
         lines.add(style.name("dx_t"), " + ".join(terms))
     return lines
 
@@ -272,10 +290,7 @@ def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
 def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
     """The gradient of every weight, summed over time."""
     lines, s, e = _Lines(), printer.style, printer.expression
-    sigma, d = (r"\sum_t ", r"\mathrm{d}") if s is LATEX else ("Σ_t ", "d")
-
-    def subscript(letter: str, gate: str) -> str:
-        return f"{d}{letter}_{{{gate}}}" if s is LATEX else f"{d}{letter}_{gate}"
+    sigma = r"\sum_t " if s is LATEX else "Σ_t "
 
     def outer(product: Product) -> str:
         return f"{e(product.cotangent, POWER)} {s.transposed.format(e(product.operand, ATOM))}"
@@ -287,18 +302,18 @@ def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
         return sigma + (terms[0] if len(terms) == 1 else s.wrap(" + ".join(terms)))
 
     for gate, node in backward.inputs:
-        lines.add(subscript("W", gate), f"{sigma}{e(node, POWER)} {s.transposed.format('x_t')}")
-        lines.add(subscript("b", gate), f"{sigma}{e(node, POWER)}")
+        lines.add(s.name(f"dW_{gate}"), f"{sigma}{e(node, POWER)} {s.transposed.format('x_t')}")
+        lines.add(s.name(f"db_{gate}"), f"{sigma}{e(node, POWER)}")
     used = backward.graph.connections
     for gate in used.dense:
         products = [p for p in backward.dense if p.gate == gate]
         if products:
-            lines.add(subscript("U", gate), total([outer(p) for p in products]))
-            lines.add(subscript("b" + s.prime, gate), total([e(p.cotangent, POWER) for p in products]))
+            lines.add(s.name(f"dU_{gate}"), total([outer(p) for p in products]))
+            lines.add(s.name(f"db'_{gate}"), total([e(p.cotangent, POWER) for p in products]))
     for gate in used.diag:
         products = [p for p in backward.diag if p.gate == gate]
         if products:
-            lines.add(subscript("p", gate), total([elementwise(p) for p in products]))
+            lines.add(s.name(f"dp_{gate}"), total([elementwise(p) for p in products]))
     for vector, node in backward.vectors:
         lines.add(s.name(f"d{vector}"), f"{sigma}{e(node, POWER)}")
     return lines

@@ -26,7 +26,7 @@ class Symbol:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
-        symbol = next(a for a in (*args, *(kwargs or {}).values()) if isinstance(a, Symbol))
+        symbol = next(_symbols((*args, *(kwargs or {}).values())))
         return symbol.tracer.call(function, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
@@ -74,6 +74,15 @@ class Symbol:
         return self.tracer.power(self, exponent)
 
 
+def _symbols(values: Any) -> Iterator[Symbol]:
+    """The symbols among the arguments of a call, those inside a list included."""
+    for value in values:
+        if isinstance(value, Symbol):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _symbols(value)
+
+
 def _refuse(what: str) -> Callable[..., Any]:
     def method(self: Symbol, *_: Any) -> Any:
         raise self.tracer.unsupported(what)
@@ -92,6 +101,14 @@ for _name, _what in {
     "__iter__": "iteration over a value",
     "__len__": "len() of a value",
     "__getitem__": "indexing",
+    "__setitem__": "an assignment to a part of a value",
+    "__iadd__": "+=, an operation in place",
+    "__isub__": "-=, an operation in place",
+    "__imul__": "*=, an operation in place",
+    "__itruediv__": "/=, an operation in place",
+    "__ipow__": "**=, an operation in place",
+    "__eq__": "the comparison ==",
+    "__ne__": "the comparison !=",
     "__gt__": "the comparison >",
     "__ge__": "the comparison >=",
     "__lt__": "the comparison <",
@@ -238,12 +255,16 @@ def _locals_at_return(code: Any) -> Iterator[dict[str, Any]]:
             found.clear()
             found.update(frame.f_locals)
 
-    before = sys.getprofile()
+    before: Any = sys.getprofile()
     sys.setprofile(look)
     try:
         yield found
     finally:
-        sys.setprofile(before)
+        if before is None or callable(before):
+            sys.setprofile(before)
+        else:  # cProfile before Python 3.12: its profiler is no function and starts again by itself alone
+            sys.setprofile(None)
+            before.enable()
 
 
 def trace(cell: str | type[Cell] | Cell) -> Graph:
@@ -262,16 +283,21 @@ def trace(cell: str | type[Cell] | Cell) -> Graph:
         ('r', 'z', 'n')
     """
     cell = resolve(cell)
-    used = connections(cell)
     tracer = Tracer(cell)
     states = tuple(tracer.symbol("state", s) for s in cell.states)
-    x = Named(cell, "x", {g: tracer.symbol("input", g) for g in used.input})
-    products: dict[str, Any] = {g: tracer.product("dense", g) for g in used.dense}
-    products["diag"] = Named(cell, "u.diag", {g: tracer.product("diag", g) for g in used.diag})
-    products["vector"] = Named(cell, "u.vector", {v: tracer.symbol("vector", v) for v in used.vector})
+    x = Named(cell, "x", {g: tracer.symbol("input", g) for g in cell.gates})
+    products: dict[str, Any] = {g: tracer.product("dense", g) for g in cell.gates}
+    products["diag"] = Named(cell, "u.diag", {g: tracer.product("diag", g) for g in cell.gates})
+    products["vector"] = Named(cell, "u.vector", {v: tracer.symbol("vector", v) for v in cell.vectors})
 
-    with _locals_at_return(cell.step.__func__.__code__) as local:  # type: ignore[attr-defined]
-        following = cell.advance(x, Named(cell, "u", products), states)
+    try:
+        with _locals_at_return(cell.step.__func__.__code__) as local:  # type: ignore[attr-defined]
+            following = cell.advance(x, Named(cell, "u", products), states)
+    except UserError:
+        raise
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise tracer.unsupported(f"what works on tensors alone ({type(error).__name__}: {error})") from error
+    used = connections(cell)
 
     results = [tracer.operand(value) for value in following]
     nodes, moved = prune(tracer.builder.nodes, results)

@@ -1,0 +1,9 @@
+"""``python -m gatewise.cli`` and the ``gatewise`` command."""
+
+from gatewise.cli import inspect, text  # noqa: F401  (each import adds its commands)
+from gatewise.cli.app import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The command line's root, and how mistakes are answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from gatewise.errors import UserError
+from gatewise.training import Interrupted
+
+app = App(
+    name="gatewise",
+    help="Gated recurrent networks: write a cell's equations, see them derived, train, generate.",
+    help_epilogue="Start with `gatewise train text FILE`, or without a file; `gatewise cells` lists the cells.",
+    help_format="markdown",
+)
+train_app = App(name="train", help="Train a model; each task is a command of its own.")
+app.command(train_app)
+
+CellFile = Annotated[
+    Path | None,
+    Parameter(
+        name="--cell-file", help="A Python file that registers cells of your own; it is run first.", group="Model"
+    ),
+]
+
+
+def load_cell_file(path: Path | None) -> None:
+    """Run a user's Python file, so that the cells it registers are known."""
+    if path is None:
+        return
+    if not path.is_file():
+        raise UserError(f"--cell-file {path}: no such file; give a Python file that uses @gatewise.register")
+    specification = importlib.util.spec_from_file_location(f"gatewise_cells_{path.stem}", path)
+    if specification is None or specification.loader is None:
+        raise UserError(f"--cell-file {path}: not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--cell-file {path}: {type(error).__name__}: {error}; mend the file") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a user's mistake is one line on standard error and exit code 2."""
+    errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        text = re.sub(r"\s+", " ", str(error)).strip()
+        command = " ".join(["gatewise", *(error.command_chain or ())])
+        errors.print(f"gatewise: {text} (`{command} --help` shows how)")
+        sys.exit(2)
+    except UserError as error:
+        errors.print(f"gatewise: {error}")
+        sys.exit(2)
+    except Interrupted as interrupted:
+        errors.print(f"gatewise: {interrupted}")
+        sys.exit(interrupted.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,242 @@
+"""Commands of the text task: train, resume, generate, evaluate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.data import read_text
+from gatewise.errors import UserError
+from gatewise.show import draw_curve
+from gatewise.tasks import Sampling, longest_copy
+from gatewise.training import (
+    Run,
+    Source,
+    load_text_run,
+    perplexity,
+    reporter,
+    resume_text,
+    text_settings,
+    train_text,
+)
+
+DATA = Group("Text", sort_key=1)
+MODEL = Group("Model", sort_key=2)
+TRAINING = Group("Training", sort_key=3)
+OUTPUT = Group("Output", sort_key=4)
+
+
+def _option(group: Group, help: str) -> Parameter:
+    return Parameter(group=group, help=help)
+
+
+@train_app.command(name="text")
+def train_text_command(
+    file: Annotated[Path | None, _option(DATA, "A text file; without one, Python's own language reference.")] = None,
+    /,
+    *,
+    recipe: Annotated[
+        str | None, _option(TRAINING, "A named set of settings: `d2l` is the experiment of Dive into Deep Learning.")
+    ] = None,
+    encoding: Annotated[str, _option(DATA, "The file's encoding.")] = "utf-8",
+    tokens: Annotated[str | None, _option(DATA, "`char` (default), `word`, `byte` or `bpe`.")] = None,
+    vocabulary: Annotated[int | None, _option(DATA, "Most tokens in the vocabulary (default: no limit).")] = None,
+    clean: Annotated[str | None, _option(DATA, "`none` (default), or `d2l`: letters only, lower case.")] = None,
+    heldout: Annotated[
+        float | None, _option(DATA, "Share of the text, its end, that is held out (default 0.1).")
+    ] = None,
+    train_tokens: Annotated[
+        int | None, _option(DATA, "Train on the first so many characters, hold out the rest.")
+    ] = None,
+    cell: Annotated[str | None, _option(MODEL, "The cell's name; `gatewise cells` lists them (default `gru`).")] = None,
+    cell_file: CellFile = None,
+    layers: Annotated[int | None, _option(MODEL, "Recurrent layers (default 1).")] = None,
+    hidden: Annotated[int | None, _option(MODEL, "Units of a layer (default 256).")] = None,
+    embedding: Annotated[int | None, _option(MODEL, "Features of a learned embedding (default 0: one-hot).")] = None,
+    dropout: Annotated[float | None, _option(MODEL, "Dropout between layers and before the head (default 0).")] = None,
+    init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
+    engine: Annotated[
+        str | None, _option(MODEL, "`auto` (default), `torch`, `eager`, or `numpy`: every gradient by hand.")
+    ] = None,
+    minutes: Annotated[float | None, _option(TRAINING, "Wall-clock budget (default 3).")] = None,
+    epochs: Annotated[int | None, _option(TRAINING, "Passes over the text, instead of minutes.")] = None,
+    batch: Annotated[int | None, _option(TRAINING, "Rows of a batch (default 32).")] = None,
+    steps: Annotated[int | None, _option(TRAINING, "Tokens of a window (default 64).")] = None,
+    partition: Annotated[
+        str | None, _option(TRAINING, "`sequential` (default: the state is carried) or `random` (it starts at zero).")
+    ] = None,
+    optimizer: Annotated[str | None, _option(TRAINING, "`adamw` (default) or `sgd`.")] = None,
+    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.005).")] = None,
+    weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.01).")] = None,
+    clip: Annotated[
+        float | None, _option(TRAINING, "Largest norm of the gradient (default 1; 0: no clipping).")
+    ] = None,
+    schedule: Annotated[str | None, _option(TRAINING, "`cosine` (default) or `constant`.")] = None,
+    warmup: Annotated[float | None, _option(TRAINING, "Share of the run in which lr rises (default 0.02).")] = None,
+    evaluations: Annotated[int | None, _option(TRAINING, "Looks at the held-out text on the way (default 10).")] = None,
+    patience: Annotated[
+        int | None, _option(TRAINING, "Stop after so many looks without a gain (default: never).")
+    ] = None,
+    keep: Annotated[
+        str | None, _option(TRAINING, "Which weights the run is left with: `best` (default) or `last`.")
+    ] = None,
+    seed: Annotated[int | None, _option(TRAINING, "The same seed gives the same run (default 0).")] = None,
+    threads: Annotated[int | None, _option(TRAINING, "Threads of PyTorch (default: its own choice).")] = None,
+    out: Annotated[Path | None, _option(OUTPUT, "The run folder (default: runs/NAME-CELL-N).")] = None,
+    tensorboard: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Also write a TensorBoard log.")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", group=OUTPUT, negative=(), help="Print the summary as the last line, as JSON.")
+    ] = False,
+    quiet: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Plain lines instead of a bar.")] = False,
+) -> None:
+    """Train a language model on a text, measure it on the held-out end, and write samples.
+
+    Without `--minutes` or `--epochs` it trains for three minutes. Ctrl-C saves; `gatewise resume RUN` goes on.
+    """
+    load_cell_file(cell_file)
+    settings = text_settings(
+        recipe, tokens=tokens, vocabulary=vocabulary, clean=clean, heldout=heldout, train_tokens=train_tokens,
+        cell=cell, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, init=init, engine=engine,
+        minutes=minutes, epochs=epochs, batch=batch, steps=steps, partition=partition, optimizer=optimizer, lr=lr,
+        weight_decay=weight_decay, clip=clip, schedule=schedule, warmup=warmup, evaluations=evaluations,
+        patience=patience, keep=keep, seed=seed, threads=threads,
+    )  # fmt: skip
+    log = _tensorboard(tensorboard)
+    with reporter(quiet) as report:
+        run, summary = train_text(Source(file, encoding), settings, out, report, log)
+    _finish(run, summary, json_)
+
+
+@app.command(name="resume")
+def resume_command(
+    run: Annotated[Path, Parameter(help="The folder of an interrupted run.")],
+    /,
+    *,
+    cell_file: CellFile = None,
+    tensorboard: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Also write a TensorBoard log.")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", group=OUTPUT, negative=(), help="Print the summary as the last line, as JSON.")
+    ] = False,
+    quiet: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Plain lines instead of a bar.")] = False,
+) -> None:
+    """Go on with an interrupted run, exactly as it would have gone on."""
+    load_cell_file(cell_file)
+    log = _tensorboard(tensorboard)
+    with reporter(quiet) as report:
+        done, summary = resume_text(run, report, log)
+    _finish(done, summary, json_)
+
+
+@app.command(name="generate")
+def generate_command(
+    run: Annotated[Path, Parameter(help="The folder of a trained run.")],
+    /,
+    *,
+    prompt: Annotated[str | None, Parameter(help="What to write on from (default: the run's own first words).")] = None,
+    length: Annotated[int, Parameter(help="Tokens to write.")] = 300,
+    temperature: Annotated[float, Parameter(help="Below 1 is tamer, above 1 wilder; 0 is greedy.")] = 0.8,
+    top_k: Annotated[int, Parameter(help="Choose among the k likeliest tokens (0: all).")] = 0,
+    top_p: Annotated[float, Parameter(help="Choose among the likeliest tokens with this probability together.")] = 1.0,
+    greedy: Annotated[bool, Parameter(negative=(), help="Always the likeliest token.")] = False,
+    seed: Annotated[int, Parameter(help="The same seed gives the same text.")] = 0,
+    cell_file: CellFile = None,
+) -> None:
+    """Write text with a trained model; the longest passage copied from the training text is reported."""
+    load_cell_file(cell_file)
+    sampling = Sampling(temperature, top_k, top_p, greedy, seed)
+    trained = load_text_run(run)
+    source = trained.training_text()
+    if prompt is None:
+        prompt = trained.default_prompt(source)
+    print(prompt, end="", flush=True)
+    written = []
+    for piece in trained.generate(prompt, length, sampling):
+        print(piece, end="", flush=True)
+        written.append(piece)
+    print()
+    if source is None:
+        print("(the training text is gone or changed, so copies could not be looked for)", file=sys.stderr)
+        return
+    copied = longest_copy("".join(written), source)
+    print(f"(longest passage copied from the training text: {len(copied)} characters, {copied!r})", file=sys.stderr)
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    run: Annotated[Path, Parameter(help="The folder of a trained run.")],
+    file: Annotated[Path | None, Parameter(help="A text file; without one, the run's own held-out text.")] = None,
+    /,
+    *,
+    encoding: Annotated[str, Parameter(help="The file's encoding.")] = "utf-8",
+    cell_file: CellFile = None,
+    json_: Annotated[bool, Parameter(name="--json", negative=(), help="Print the figures as JSON.")] = False,
+    quiet: Annotated[bool, Parameter(negative=(), help="No progress bar.")] = False,
+) -> None:
+    """Measure a trained model: loss in nats per token and perplexity, one pass with carried state."""
+    load_cell_file(cell_file)
+    trained = load_text_run(run)
+    with reporter(quiet) as report:
+        if file is None:
+            what, (loss, count) = "the held-out text", trained.heldout_loss(report)
+        else:
+            what, (loss, count) = str(file), trained.loss_on(read_text(file, encoding), report)
+    figures = {"text": what, "tokens": count, "loss": loss, "perplexity": perplexity(loss)}
+    if json_:
+        print(json.dumps(figures))
+    else:
+        print(f"{what}: {count:,} tokens, loss {loss:.4f} nats per token, perplexity {perplexity(loss):.3f}")
+
+
+def _tensorboard(wanted: bool) -> Callable[[Run, dict[str, Any]], None] | None:
+    if not wanted:
+        return None
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        raise UserError('--tensorboard: not installed; run: pip install "gatewise[tensorboard]"') from None
+
+    def log(run: Run, row: dict[str, Any]) -> None:
+        with SummaryWriter(str(run.folder / "tensorboard")) as writer:
+            for name, value in row.items():
+                if name != "step":
+                    writer.add_scalar(name, value, row["step"])
+
+    return log
+
+
+def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
+    draw_curve(
+        run.read_metrics(),
+        run.curve_file,
+        f"{run.folder.name}: {summary['cell']}, {summary['parameters']:,} parameters",
+    )
+    print(
+        f"training   loss {summary['train_loss']:.4f}  perplexity {summary['train_perplexity']:.3f}  "
+        "(mean over the last epoch)"
+    )
+    if summary["heldout_loss"] is not None:
+        print(f"held out   loss {summary['heldout_loss']:.4f}  perplexity {summary['heldout_perplexity']:.3f}")
+        print(_difference(summary["train_perplexity"], summary["heldout_perplexity"]))
+    print(
+        f"{summary['steps']:,} steps in {summary['seconds']:.0f} s, {summary['tokens_per_second']:,} tokens/s, "
+        f"engine {summary['engine']}"
+    )
+    print(f"run        {run.folder}")
+    print(f"next       gatewise generate {run.folder}")
+    if as_json:
+        print(json.dumps(summary))
+
+
+def _difference(train: float, heldout: float) -> str:
+    if heldout > 1.5 * train:
+        return (
+            f"           {heldout / train:.1f} times as uncertain on text it never saw: it has learned much of the "
+            "training text by heart"
+        )
+    return f"           {heldout / train:.2f} times as uncertain on text it never saw: what it learned carries over"

@@ -1,0 +1,28 @@
+"""The door for foreign input: text to tokens to minibatches."""
+
+from gatewise.data.partition import Partition, random_offset, random_partition, sequential_partition
+from gatewise.data.text import clean_like_the_book, python_reference, read_text
+from gatewise.data.tokenizers import (
+    KINDS,
+    UNKNOWN,
+    Decoder,
+    Tokenizer,
+    fit_tokenizer,
+    tokenizer_from_config,
+)
+
+__all__ = [
+    "KINDS",
+    "UNKNOWN",
+    "Decoder",
+    "Partition",
+    "Tokenizer",
+    "clean_like_the_book",
+    "fit_tokenizer",
+    "python_reference",
+    "random_offset",
+    "random_partition",
+    "read_text",
+    "sequential_partition",
+    "tokenizer_from_config",
+]

@@ -1,0 +1,95 @@
+"""A language model: tokens in, scores for the next token out, any cell in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gatewise.cells import Cell
+from gatewise.engines import Request
+from gatewise.layers.recurrent import Recurrent
+
+
+class LanguageModel(nn.Module):
+    """Tokens -> embedding or one-hot -> recurrent layers -> dropout -> linear head.
+
+    logits_t = V h_t + a, and P(next token = k | tokens up to t) = softmax(logits_t)_k.
+
+    Args:
+        vocabulary_size: number of tokens, V.
+        cell: name, class or instance of a cell.
+        hidden_size: units of a layer, H.
+        num_layers: recurrent layers.
+        embedding_size: features of a learned embedding; 0 feeds the one-hot token, as the textbook does.
+        dropout: on the embedding, between layers and before the head, while training.
+        engine: "auto", or the name of an engine.
+
+    Shapes:
+        ``model(tokens, state=None) -> (logits, state)``: tokens (T, B) whole numbers, logits (T, B, V), state as
+        :class:`gatewise.Recurrent` returns it.
+
+    Example:
+        >>> import torch, gatewise
+        >>> model = gatewise.LanguageModel(28, "gru", hidden_size=16)
+        >>> logits, state = model(torch.zeros(5, 2, dtype=torch.long))
+        >>> logits.shape, state.shape
+        (torch.Size([5, 2, 28]), torch.Size([1, 2, 16]))
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        cell: str | type[Cell] | Cell = "gru",
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        embedding_size: int = 0,
+        dropout: float = 0.0,
+        *,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
+        between = dropout if num_layers > 1 else 0.0
+        self.recurrent = Recurrent(
+            cell, embedding_size or vocabulary_size, hidden_size, num_layers, dropout=between, engine=engine
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, vocabulary_size)
+
+    @property
+    def engine(self) -> str:
+        return self.recurrent.engine
+
+    def request(self, x: Any = None) -> Request:
+        """What the engine is asked to run, for ``gatewise.which``."""
+        return self.recurrent.request(x)
+
+    def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Scores for the token after each of ``tokens``, and the state to go on from."""
+        if self.embedding is None:
+            x = F.one_hot(tokens, self.vocabulary_size).to(self.head.weight.dtype)
+        else:
+            x = self.dropout(self.embedding(tokens))
+        output, state = self.recurrent(x, state)
+        return self.head(self.dropout(output)), state
+
+
+def detach(state: Any) -> Any:
+    """The same state, cut off from the graph that computed it: truncated backpropagation through time."""
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else state.detach()
+    return tuple(part.detach() for part in state)
+
+
+def initialise_like_the_book(model: LanguageModel) -> None:
+    """Weights from N(0, 0.01), biases zero: the initialisation of *Dive into Deep Learning*, chapter 10."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
+            else:
+                parameter.normal_(0.0, 0.01)

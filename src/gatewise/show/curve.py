@@ -1,0 +1,45 @@
+"""The course of a run as a picture: loss against training time, on training and held-out text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from gatewise.training.checkpoint import replacing
+
+TRAIN, HELDOUT = "#4269d0", "#d1495b"
+
+
+def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> None:
+    """Draw ``metrics.csv`` as an SVG.
+
+    Args:
+        rows: the metrics, as :meth:`gatewise.training.Run.read_metrics` gives them.
+        path: where the picture goes; replaced whole.
+        title: what the run was.
+    """
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    steps = [int(row["step"]) for row in rows]
+    for column, label, colour in (("train_loss", "training", TRAIN), ("heldout_loss", "held out (estimate)", HELDOUT)):
+        points = [(s, float(row[column])) for s, row in zip(steps, rows, strict=True)]
+        points = [(s, v) for s, v in points if math.isfinite(v)]
+        if not points:
+            continue
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6, label=label)
+        axes.annotate(
+            f"{points[-1][1]:.3f}", points[-1], textcoords="offset points", xytext=(6, 0), va="center", color=colour
+        )
+    axes.set_xlabel("training step")
+    axes.set_ylabel("loss (nats per token)")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", linewidth=0.5, alpha=0.4)
+    axes.margins(x=0.08)
+    if axes.lines:
+        axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})

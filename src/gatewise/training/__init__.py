@@ -1,0 +1,25 @@
+"""Training: the one loop, the run folder, the only writer of weights."""
+
+from gatewise.training.fit import Interrupted
+from gatewise.training.metrics import perplexity
+from gatewise.training.progress import Reporter, Silent, reporter
+from gatewise.training.run import Run
+from gatewise.training.settings import RECIPES, TextSettings, text_settings
+from gatewise.training.text_run import Source, TrainedText, load_text_run, resume_text, train_text
+
+__all__ = [
+    "RECIPES",
+    "Interrupted",
+    "Reporter",
+    "Run",
+    "Silent",
+    "Source",
+    "TextSettings",
+    "TrainedText",
+    "load_text_run",
+    "perplexity",
+    "reporter",
+    "resume_text",
+    "text_settings",
+    "train_text",
+]

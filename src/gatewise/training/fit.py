@@ -1,0 +1,265 @@
+"""The one training loop: truncated backpropagation through time, looked after, interruptible, resumable to the bit."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
+
+from gatewise.errors import UserError
+from gatewise.training.checkpoint import read_about, read_tensors, write_tensors
+from gatewise.training.learner import Diverged, Learner
+from gatewise.training.metrics import perplexity
+from gatewise.training.progress import Reporter
+from gatewise.training.run import Run
+from gatewise.training.schedule import Position, Schedule
+
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+_MOST_RECENT = 1000
+
+
+class Interrupted(Exception):  # noqa: N818  (a request from outside, answered)
+    """Ctrl-C or SIGTERM: the step was finished and everything saved."""
+
+    def __init__(self, signum: int, run: Run) -> None:
+        super().__init__(f"stopped and saved; `gatewise resume {run.folder}` goes on from here")
+        self.exit_code = 128 + signum
+
+
+@dataclass
+class Journal:
+    """What a run remembers besides its weights.
+
+    Attributes:
+        position: where it stands.
+        recent: losses of the last epoch's steps (the last 1,000 if it has more).
+        rows: what ``metrics.csv`` holds.
+        best_loss: smallest held-out estimate so far.
+        looks: how many times the held-out loss was looked at.
+        since_best: looks since it last improved.
+        finished: whether the run came to its end.
+    """
+
+    position: Position = field(default_factory=Position)
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_MOST_RECENT))
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_loss: float = math.inf
+    looks: int = 0
+    since_best: int = 0
+    finished: bool = False
+
+    @classmethod
+    def for_epochs_of(cls, steps: int) -> Journal:
+        return cls(recent=deque(maxlen=min(steps, _MOST_RECENT)))
+
+    def train_loss(self) -> float:
+        """Mean loss over the last epoch's steps, nats per token."""
+        return sum(self.recent) / len(self.recent) if self.recent else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"recent": list(self.recent), "window": self.recent.maxlen}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Journal:
+        window = saved.pop("window")
+        position = Position(**saved.pop("position"))
+        recent = deque(saved.pop("recent"), maxlen=window)
+        return cls(position=position, recent=recent, **saved)
+
+
+@dataclass(frozen=True)
+class Care:
+    """How a run is looked after.
+
+    Attributes:
+        looks: how many times the held-out loss is estimated on the way.
+        patience: end after so many looks without a gain; 0 never.
+        keep_best: leave the run with its best weights rather than its last.
+        on_row: called with every new row of metrics (TensorBoard).
+    """
+
+    looks: int = 10
+    patience: int = 0
+    keep_best: bool = True
+    on_row: Callable[[dict[str, Any]], None] | None = None
+
+
+class _Sitting:
+    """One process's work on a run: its clock, its saving, its looks at the held-out text."""
+
+    def __init__(
+        self, learner: Learner, run: Run, schedule: Schedule, care: Care, journal: Journal, report: Reporter,
+        about: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.learner, self.run, self.schedule, self.care = learner, run, schedule, care
+        self.journal, self.report, self.about = journal, report, about
+        self.spent_before = journal.position.seconds
+        self.tokens_before = journal.position.tokens
+        self.started = self.saved_at = time.perf_counter()
+
+    def tick(self) -> None:
+        self.journal.position.seconds = self.spent_before + time.perf_counter() - self.started
+
+    def rate(self) -> float:
+        spent = self.journal.position.seconds - self.spent_before
+        return (self.journal.position.tokens - self.tokens_before) / spent if spent > 0 else 0.0
+
+    def over(self) -> bool:
+        return self.schedule.progress(self.journal.position) >= 1.0 or self._out_of_patience()
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.care.patience <= self.journal.since_best
+
+    def train_on(self, batch: Any) -> None:
+        """One step, and what it changes in the journal."""
+        journal, position = self.journal, self.journal.position
+        lr = self.schedule.learning_rate(position)
+        loss = self.learner.step(batch, lr)
+        journal.recent.append(loss)
+        position.batch += 1
+        position.step += 1
+        position.tokens += batch[1].numel()
+        self.tick()
+        self.report.step(self.schedule.progress(position), position, journal.train_loss(), self.rate())
+
+    def look_if_due(self) -> None:
+        """Estimate the held-out loss at every ``1 / looks`` of the budget."""
+        journal = self.journal
+        due = math.floor(self.schedule.progress(journal.position) * self.care.looks)
+        if due <= journal.looks:
+            return
+        journal.looks = due
+        model = self.learner.model()
+        estimate = self.learner.task.quick_loss(model)
+        if estimate < journal.best_loss:
+            journal.best_loss, journal.since_best = estimate, 0
+            write_tensors(self.run.best_file, model.state_dict(), self.about)
+        else:
+            journal.since_best += 1
+        self.tick()
+        position, loss = journal.position, journal.train_loss()
+        row = {
+            "step": position.step, "epoch": position.epoch, "seconds": round(position.seconds, 2),
+            "lr": self.schedule.learning_rate(position), "train_loss": loss, "train_perplexity": perplexity(loss),
+            "heldout_loss": estimate, "heldout_perplexity": perplexity(estimate),
+            "tokens_per_second": round(self.rate()),
+        }  # fmt: skip
+        journal.rows.append(row)
+        self.run.write_metrics(journal.rows)
+        if self.care.on_row is not None:
+            self.care.on_row(row)
+        self.report.look(row)
+
+    def save(self) -> None:
+        """Checkpoint, and the weights to use if the run ended here."""
+        self.tick()
+        write_tensors(self.run.last_file, self.learner.save(), {"journal": self.journal.to_dict()})
+        if self.care.keep_best and self.run.best_file.exists():
+            weights = read_tensors(self.run.best_file)
+        else:
+            weights = self.learner.model().state_dict()
+        write_tensors(self.run.weights_file, weights, self.about)
+        self.saved_at = time.perf_counter()
+
+    def save_if_due(self) -> None:
+        if time.perf_counter() - self.saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            self.save()
+
+
+def fit(
+    learner: Learner,
+    run: Run,
+    schedule: Schedule,
+    care: Care,
+    journal: Journal,
+    report: Reporter,
+    about: dict[str, Any],
+) -> Journal:
+    """Train until the budget is spent.
+
+    Args:
+        learner: takes the steps; its task gives batches and held-out estimates.
+        run: where checkpoints, weights and metrics go.
+        schedule: budget and learning rate.
+        care: looks, patience, which weights to keep.
+        journal: where to start: new, or from :func:`resume`.
+        report: shows the progress.
+        about: what ``weights.safetensors`` says of the model.
+
+    Raises:
+        UserError: the loss or the gradient stopped being finite (the last good weights are kept).
+        Interrupted: Ctrl-C or SIGTERM (the step was finished, everything saved).
+    """
+    sitting = _Sitting(learner, run, schedule, care, journal, report, about)
+    position = journal.position
+    run.last_file.parent.mkdir(exist_ok=True)
+    with _stop_signals() as stop:
+        sitting.save()
+        while not sitting.over():
+            batches = learner.task.batches(position.epoch)
+            for batch in batches[position.batch :]:
+                if position.batch == 0:
+                    learner.start_epoch()
+                try:
+                    sitting.train_on(batch)
+                except Diverged as diverged:
+                    sitting.save()
+                    raise _diverged(run, journal, schedule, diverged) from None
+                if position.batch == len(batches):
+                    position.epoch, position.batch = position.epoch + 1, 0
+                sitting.look_if_due()
+                if stop:
+                    sitting.save()
+                    raise Interrupted(stop[0], run)
+                sitting.save_if_due()
+                if sitting.over():
+                    break
+        journal.finished = True
+        sitting.save()
+    return journal
+
+
+def resume(learner: Learner, run: Run) -> Journal:
+    """Put a learner where the run's last checkpoint left it; the journal to go on with."""
+    about, _ = read_about(run.last_file)
+    learner.restore(read_tensors(run.last_file))
+    return Journal.from_dict(about["journal"])
+
+
+def _diverged(run: Run, journal: Journal, schedule: Schedule, diverged: Diverged) -> UserError:
+    lr = schedule.learning_rate(journal.position)
+    what = "the gradient overflowed" if math.isfinite(diverged.loss) else f"the loss became {diverged.loss}"
+    return UserError(
+        f"{run.folder}: {what} at step {journal.position.step + 1} (learning rate {lr:.3g}); the weights from before "
+        f"it are kept there; lower --lr or --clip and start anew"
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that Ctrl-C or SIGTERM puts its number into; a second Ctrl-C stops at once."""
+    got: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if got:
+            raise KeyboardInterrupt
+        got.append(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield got
+        return
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield got
+    finally:
+        for signum, handler in before.items():
+            with contextlib.suppress(TypeError, ValueError):
+                signal.signal(signum, handler)

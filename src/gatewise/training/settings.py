@@ -1,0 +1,164 @@
+"""The settings of a training run: defaults, recipes, checks, and their place in ``config.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gatewise.cells import nearest, resolve
+from gatewise.data import KINDS
+from gatewise.engines import check_engine
+from gatewise.errors import UserError
+
+NUMPY_ENGINE = "numpy"
+"""The engine of ``gatewise.scratch``: trains the textbook GRU, every gradient derived by hand."""
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """Everything that decides a run of ``gatewise train text``, besides the text itself.
+
+    Attributes:
+        cell: the cell's name.
+        layers: recurrent layers.
+        hidden: units of a layer.
+        embedding: features of the learned embedding; 0 is one-hot.
+        dropout: on the embedding, between layers, before the head.
+        tokens: "char", "word", "byte" or "bpe".
+        vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: the library's choice).
+        clean: "none", or "d2l" for the book's cleaning (letters only, lower case).
+        train_tokens: train on the first so many tokens, hold out the rest; 0 uses ``heldout``.
+        heldout: share of the text, its end, that is held out.
+        batch: rows of a batch.
+        steps: tokens of a window: how far back the truncated gradient reaches.
+        partition: "sequential" (the state is carried) or "random" (every window starts at zero).
+        optimizer: "adamw" or "sgd".
+        lr: peak learning rate.
+        weight_decay: of AdamW.
+        clip: largest global norm of the gradient; 0 does not clip.
+        epochs: passes over the training text; 0 leaves it to ``minutes``.
+        minutes: wall-clock budget; 0 leaves it to ``epochs``.
+        schedule: "cosine" (down to a hundredth of lr) or "constant".
+        warmup: share of the run in which the learning rate rises from 0.
+        init: "default" (as PyTorch) or "d2l" (N(0, 0.01), zero biases).
+        engine: "auto", an engine's name, or "numpy".
+        keep: "best" (by held-out loss) or "last": which weights the run is left with.
+        evaluations: how many times the held-out loss is looked at on the way.
+        patience: stop after so many looks without a better held-out loss; 0 never stops early.
+        seed: of weights, windows and dropout.
+        threads: of PyTorch; 0 is PyTorch's own choice.
+    """
+
+    cell: str = "gru"
+    layers: int = 1
+    hidden: int = 256
+    embedding: int = 0
+    dropout: float = 0.0
+    tokens: str = "char"
+    vocabulary: int = 0
+    clean: str = "none"
+    train_tokens: int = 0
+    heldout: float = 0.1
+    batch: int = 32
+    steps: int = 64
+    partition: str = "sequential"
+    optimizer: str = "adamw"
+    lr: float = 0.005
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    epochs: int = 0
+    minutes: float = 3.0
+    schedule: str = "cosine"
+    warmup: float = 0.02
+    init: str = "default"
+    engine: str = "auto"
+    keep: str = "best"
+    evaluations: int = 10
+    patience: int = 0
+    seed: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        resolve(self.cell)
+        if self.engine != NUMPY_ENGINE:
+            check_engine(self.engine)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UserError(f"--{name} {value}: {nearest(str(value), list(choices))}")
+        for field in dataclasses.fields(self):
+            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if isinstance(value, bool | str):
+                continue
+            if not math.isfinite(value) or value < 0:
+                raise UserError(f"{option} {value}: want a number of at least 0")
+            if field.name in _POSITIVE and value == 0:
+                raise UserError(f"{option} {value}: want a number above 0")
+            if field.name in _SHARES and value >= 1:
+                raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
+        if self.epochs == 0 and self.minutes == 0:
+            raise UserError("--minutes 0: a run needs a budget; give --minutes or --epochs above 0")
+        if self.engine == NUMPY_ENGINE:
+            self._check_numpy()
+
+    def _check_numpy(self) -> None:
+        fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
+        for name, value in fixed.items():
+            if getattr(self, name) != value:
+                raise UserError(
+                    f"--engine numpy trains the textbook's GRU with plain SGD: want --{name} {value}, "
+                    f"got {getattr(self, name)}"
+                )
+
+
+_CHOICES = {
+    "tokens": KINDS,
+    "clean": ("none", "d2l"),
+    "partition": ("sequential", "random"),
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "constant"),
+    "init": ("default", "d2l"),
+    "keep": ("best", "last"),
+}
+_POSITIVE = {"layers", "hidden", "batch", "steps", "lr"}
+_SHARES = {"heldout", "warmup", "dropout"}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "d2l": {
+        "clean": "d2l", "train_tokens": 10_000, "batch": 32, "steps": 35, "hidden": 256, "embedding": 0,
+        "optimizer": "sgd", "lr": 1.0, "clip": 1.0, "epochs": 500, "minutes": 0.0, "schedule": "constant",
+        "warmup": 0.0, "keep": "last", "partition": "sequential",
+    },
+}  # fmt: skip
+"""Named sets of settings. ``d2l`` is the experiment of *Dive into Deep Learning*, chapter 10."""
+
+_NUMPY_DEFAULTS: dict[str, Any] = {
+    "cell": "gru-before", "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
+}  # fmt: skip
+
+
+def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
+    """Defaults, under a recipe, under what was chosen (None is not chosen).
+
+    Raises:
+        UserError: an unknown recipe, or a value outside its range.
+
+    Example:
+        >>> text_settings("d2l", cell="lstm", lr=2.0).epochs
+        500
+    """
+    if recipe is not None and recipe not in RECIPES:
+        raise UserError(f"--recipe {recipe}: {nearest(recipe, list(RECIPES))}")
+    values = dict(_NUMPY_DEFAULTS) if chosen.get("engine") == NUMPY_ENGINE else {}
+    values |= RECIPES.get(recipe or "", {})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    for one, other in (("epochs", "minutes"), ("minutes", "epochs")):
+        # A budget that is given replaces the default or the recipe's; both given is both: whichever ends first.
+        if given.get(one) and other not in given:
+            given[other] = 0
+    try:
+        return TextSettings(**(values | given))
+    except TypeError as error:
+        raise UserError(f"unknown setting: {error}") from None
