@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.data import KINDS, UNKNOWN, fit_tokenizer, python_reference, tokenizer_from_config
-from gatewise.data.tokenizers import WordTokenizer, _stretches
+from gatewise.data.listed import WordTokenizer
+from gatewise.data.utf8 import _stretches
 from gatewise.errors import UserError
 
 MIXED = "The Time Traveller's “machine” — 时间旅行者,門が開いた。 🕰️👩‍👩‍👧 naïve e\u0301\n\n\tfin  \n"

@@ -2,14 +2,8 @@
 
 from gatewise.data.partition import Partition, random_offset, random_partition, sequential_partition
 from gatewise.data.text import clean_like_the_book, python_reference, read_text
-from gatewise.data.tokenizers import (
-    KINDS,
-    UNKNOWN,
-    Decoder,
-    Tokenizer,
-    fit_tokenizer,
-    tokenizer_from_config,
-)
+from gatewise.data.tokenizer import UNKNOWN, Decoder, Tokenizer
+from gatewise.data.tokenizers import KINDS, fit_tokenizer, tokenizer_from_config
 
 __all__ = [
     "KINDS",
