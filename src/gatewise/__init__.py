@@ -1,12 +1,15 @@
 """Gatewise: write the equations of a gated recurrent cell; the rest follows from them."""
 
+from importlib.metadata import version
+
 from gatewise.cells import CELLS, Cell, register
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.graph import explain, trace
 from gatewise.layers import GRU, LSTM, RNN, LanguageModel, Recurrent
+from gatewise.training import load_text_run as load
 
-__version__ = "0.1.0"
+__version__ = version("gatewise")
 
 __all__ = [
     "CELLS",
@@ -18,6 +21,7 @@ __all__ = [
     "Recurrent",
     "UserError",
     "explain",
+    "load",
     "register",
     "trace",
     "which",

@@ -18,6 +18,7 @@ from gatewise.tasks import Sampling, longest_copy
 from gatewise.training import (
     Run,
     Source,
+    TrainedText,
     load_text_run,
     perplexity,
     reporter,
@@ -150,13 +151,17 @@ def generate_command(
     """Write text with a trained model; the longest passage copied from the training text is reported."""
     load_cell_file(cell_file)
     sampling = Sampling(temperature, top_k, top_p, greedy, seed)
-    trained = load_text_run(run)
+    _write(load_text_run(run), prompt, length, sampling)
+
+
+def _write(trained: TrainedText, prompt: str | None, length: int, sampling: Sampling) -> None:
+    """Print generated text as it comes, and then how much of it is copied."""
     source = trained.training_text()
-    if prompt is None:
-        prompt = trained.default_prompt(source)
+    prompt = trained.default_prompt(source) if prompt is None else prompt
+    pieces = trained.generate(prompt, length, sampling)
     print(prompt, end="", flush=True)
     written = []
-    for piece in trained.generate(prompt, length, sampling):
+    for piece in pieces:
         print(piece, end="", flush=True)
         written.append(piece)
     print()
@@ -216,6 +221,8 @@ def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
         run.curve_file,
         f"{run.folder.name}: {summary['cell']}, {summary['parameters']:,} parameters",
     )
+    _write(load_text_run(run.folder), None, 300, Sampling(temperature=0.7))
+    print()
     print(
         f"training   loss {summary['train_loss']:.4f}  perplexity {summary['train_perplexity']:.3f}  "
         "(mean over the last epoch)"
@@ -228,7 +235,9 @@ def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
         f"engine {summary['engine']}"
     )
     print(f"run        {run.folder}")
-    print(f"next       gatewise generate {run.folder}")
+    print(f"next       gatewise generate {run.folder}                more text; --prompt, --temperature, --seed")
+    print(f"           gatewise evaluate {run.folder} FILE           how well it knows another text")
+    print(f"           gatewise explain {summary['cell']:<24}     the equations it ran, forward and backward")
     if as_json:
         print(json.dumps(summary))
 

@@ -18,6 +18,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class Decoder(ABC):
     """Turns tokens to text one at a time, for a stream; the pieces joined are what `Tokenizer.decode` gives.
 
+    >>> from gatewise.data import fit_tokenizer
     >>> decoder = fit_tokenizer("byte", "any").decoder()
     >>> [decoder.push(byte) for byte in "né".encode()], decoder.finish()
     (['n', '', 'é'], '')
@@ -41,6 +42,7 @@ class Tokenizer(ABC):
             letters, one a byte (a blank is ``Ġ``).
         unk_id: the number of ``<unk>``, or None where every text is known.
 
+    >>> from gatewise.data import fit_tokenizer
     >>> tokenizer = fit_tokenizer("char", "banana")
     >>> tokenizer.tokens, tokenizer.size
     (('<unk>', 'a', 'n', 'b'), 4)

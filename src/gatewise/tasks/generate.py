@@ -128,9 +128,13 @@ def generate(
     """
     if length < 0:
         raise UserError(f"--length {length}: want a whole number of at least 0")
+    tokens = generate_tokens(model, encode_prompt(tokenizer, prompt), length, sampling or Sampling(), tokenizer.unk_id)
+    return _pieces(tokenizer, tokens)
+
+
+def _pieces(tokenizer: Tokenizer, tokens: Iterator[int]) -> Iterator[str]:
     decoder = tokenizer.decoder()
-    ids = encode_prompt(tokenizer, prompt)
-    for token in generate_tokens(model, ids, length, sampling or Sampling(), tokenizer.unk_id):
+    for token in tokens:
         piece = decoder.push(token)
         if piece:
             yield piece

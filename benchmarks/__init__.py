@@ -1,0 +1,1 @@
+"""Speed beside the peers: one registry, every comparison in one process, alternating."""
