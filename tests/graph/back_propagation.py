@@ -8,7 +8,7 @@ from torch import Tensor
 from gatewise import Cell, Recurrent
 from gatewise.graph import derive, evaluate, trace
 
-T, B, I, H = 6, 3, 4, 7  # noqa: E741  (all different: no transposed matrix fits by accident)
+T, B, I, H = 6, 3, 4, 7
 
 Values = dict[str, Tensor]
 

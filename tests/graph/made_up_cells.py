@@ -13,7 +13,7 @@ class Smooth(Cell):
 
     def step(self, x, u, h):
         a = F.softplus(u.a(h))
-        d = torch.sqrt(1 + torch.log(2 + h**2)) / (1.5 + torch.tanh(x.d))
+        d = torch.sqrt(1 + torch.log(2 + h**2)) / ((1.5 + torch.tanh(x.d)) * (1 + h**2))
         n = torch.tanh(x.n + u.n(h / (1 + a)))
         return torch.exp(-a) * h + d * n
 
@@ -172,11 +172,12 @@ class Awkward(Cell):
 
 
 class Vanishing(Cell):
-    """A product whose gradient is exactly zero, and a state that adds to itself."""
+    """A product whose gradient is exactly zero, one that goes nowhere, and a state that adds to itself."""
 
-    gates = ("n",)
+    gates = ("n", "idle")
 
     def step(self, x, u, h):
+        u.idle(h)
         return torch.tanh(x.n) * u.n(h) ** 0 + (h - h) + (h + h) / 4
 
 

@@ -23,8 +23,8 @@ OPERATIONS = {
     "log": lambda a, b: torch.log(1 + torch.abs(a)),
     "sqrt": lambda a, b: torch.sqrt(1 + a**2),
     "clamp": lambda a, b: torch.clamp(a, -0.5, 0.75),
-    "minimum": torch.minimum,
-    "maximum": torch.maximum,
+    "minimum": lambda a, b: torch.minimum(a, b + 0.1),  # no exact ties: print says [a > b], leaving the tie out
+    "maximum": lambda a, b: torch.maximum(a, b - 0.1),
 }
 
 

@@ -20,7 +20,7 @@ from gatewise.scratch import (
     train_step,
 )
 
-T, B, I, H, V = 6, 3, 5, 7, 4  # noqa: E741  (odd and all different: no transposed matrix fits by accident)
+T, B, I, H, V = 6, 3, 5, 7, 4
 NAMES = ["W_xr", "W_hr", "b_r", "W_xz", "W_hz", "b_z", "W_xh", "W_hh", "b_h", "W_hq", "b_q"]
 
 

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 from rich.console import Console
 
 from gatewise.errors import UserError
 from gatewise.training import Interrupted
 
+
+def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
+    """As cyclopts does, but whole numbers are read as Python reads them: it would round 1.5."""
+    if int not in (kind, *get_args(kind)):
+        return convert(kind, tokens)
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text[:20]!r} is not a whole number") from None
+
+
 app = App(
     name="gatewise",
+    default_parameter=Parameter(converter=_convert),
     help="Gated recurrent networks: write a cell's equations, see them derived, train, generate.",
     help_epilogue="Start with `gatewise train text FILE`, or without a file; `gatewise cells` lists the cells.",
     help_format="markdown",
@@ -36,7 +51,7 @@ def load_cell_file(path: Path | None) -> None:
     """Run a user's Python file, so that the cells it registers are known."""
     if path is None:
         return
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"--cell-file {path}: no such file; give a Python file that uses @gatewise.register")
     specification = importlib.util.spec_from_file_location(f"gatewise_cells_{path.stem}", path)
     if specification is None or specification.loader is None:
@@ -52,9 +67,13 @@ def load_cell_file(path: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show 中 or σ shows ? instead
+            stream.reconfigure(errors="replace")
     errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # so that a closed pipe is noticed here
     except CycloptsError as error:
         text = re.sub(r"\s+", " ", str(error)).strip()
         command = " ".join(["gatewise", *(error.command_chain or ())])
@@ -69,5 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
+        # What is still to be written has nowhere to go; the interpreter would complain of it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -19,6 +19,7 @@ from gatewise.training import (
     Run,
     Source,
     TrainedText,
+    finite,
     load_text_run,
     perplexity,
     reporter,
@@ -193,7 +194,7 @@ def evaluate_command(
             what, (loss, count) = str(file), trained.loss_on(read_text(file, encoding), report)
     figures = {"text": what, "tokens": count, "loss": loss, "perplexity": perplexity(loss)}
     if json_:
-        print(json.dumps(figures))
+        print(json.dumps(finite(figures)))
     else:
         print(f"{what}: {count:,} tokens, loss {loss:.4f} nats per token, perplexity {perplexity(loss):.3f}")
 
@@ -223,29 +224,29 @@ def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
     )
     _write(load_text_run(run.folder), None, 300, Sampling(temperature=0.7))
     print()
-    print(
-        f"training   loss {summary['train_loss']:.4f}  perplexity {summary['train_perplexity']:.3f}  "
-        "(mean over the last epoch)"
-    )
-    if summary["heldout_loss"] is not None:
-        print(f"held out   loss {summary['heldout_loss']:.4f}  perplexity {summary['heldout_perplexity']:.3f}")
-        print(_difference(summary["train_perplexity"], summary["heldout_perplexity"]))
+    train, heldout = summary["train_loss"], summary["heldout_loss"]
+    print(f"training   loss {train:.4f}  perplexity {perplexity(train):.3f}  (mean over the last epoch)")
+    if heldout is not None:
+        print(f"held out   loss {heldout:.4f}  perplexity {perplexity(heldout):.3f}")
+        print(_difference(perplexity(heldout - train)))
     print(
         f"{summary['steps']:,} steps in {summary['seconds']:.0f} s, {summary['tokens_per_second']:,} tokens/s, "
         f"engine {summary['engine']}"
     )
     print(f"run        {run.folder}")
-    print(f"next       gatewise generate {run.folder}                more text; --prompt, --temperature, --seed")
-    print(f"           gatewise evaluate {run.folder} FILE           how well it knows another text")
-    print(f"           gatewise explain {summary['cell']:<24}     the equations it ran, forward and backward")
+    print(f"next       gatewise generate {run.folder}")
+    print(f"           gatewise evaluate {run.folder} FILE")
+    print(f"           gatewise explain {summary['cell']}")
     if as_json:
         print(json.dumps(summary))
 
 
-def _difference(train: float, heldout: float) -> str:
-    if heldout > 1.5 * train:
-        return (
-            f"           {heldout / train:.1f} times as uncertain on text it never saw: it has learned much of the "
-            "training text by heart"
-        )
-    return f"           {heldout / train:.2f} times as uncertain on text it never saw: what it learned carries over"
+def _difference(ratio: float) -> str:
+    """What the held-out perplexity says, so many times the one in training."""
+    if ratio > 1.5:
+        meaning = f"{ratio:.1f} times as uncertain on text it never saw: much is learned by heart"
+    elif ratio >= 1:
+        meaning = f"{ratio:.2f} times as uncertain on text it never saw: what it learned carries over"
+    else:
+        meaning = "lower than in training, whose mean is over an epoch in which it still learned"
+    return f"           {meaning}"

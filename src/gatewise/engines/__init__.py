@@ -67,5 +67,8 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
         >>> gatewise.which(gatewise.Recurrent("gru-before", 3, 5)).engine
         'eager'
     """
-    engine, reason = choose(layer.request(x), layer.engine)
+    found = next((module for module in layer.modules() if hasattr(module, "request")), None)
+    if found is None:
+        raise UserError(f"which() takes a gatewise layer, or a model with one; {type(layer).__name__} has none")
+    engine, reason = choose(found.request(x), found.engine)
     return Choice(engine.name, reason)

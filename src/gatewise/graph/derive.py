@@ -75,6 +75,8 @@ class _Algebra(Builder):
                 return other
             if self.is_constant(one, -1.0):
                 return self.neg(other)
+        if self.nodes[a].op == "neg":
+            return self.neg(self.mul(self.nodes[a].args[0], b))
         if self.nodes[b].op == "neg":
             return self.neg(self.mul(a, self.nodes[b].args[0]))
         return self.node("mul", a, b)

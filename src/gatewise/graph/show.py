@@ -101,7 +101,7 @@ LATEX = LatexStyle(
         "log": r"\log\left({0}\right)", "sqrt": r"\sqrt{{{0}}}", "abs": r"\left|{0}\right|",
         "clamp": r"\mathrm{{clamp}}\left({0}, {p0}, {p1}\right)", "minimum": r"\min\left({0}, {1}\right)",
         "maximum": r"\max\left({0}, {1}\right)", "positive": r"\left[{0} > 0\right]",
-        "sign": r"\operatorname{{sign}}\left({0}\right)", "within": r"\left[{p0} \le {0} \le {p1}\right]",
+        "sign": r"\operatorname{{sign}}\left({0}\right)", "within": r"\left[{p0} \leq {0} \leq {p1}\right]",
         "greater": r"\left[{0} > {1}\right]",
     },
 )  # fmt: skip
@@ -299,6 +299,8 @@ def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
         return f"{e(product.cotangent, FACTOR)}{s.times}{e(product.operand, FACTOR)}"
 
     def total(terms: list[str]) -> str:
+        if not terms:  # the product does not reach the next state
+            return "0"
         return sigma + (terms[0] if len(terms) == 1 else s.wrap(" + ".join(terms)))
 
     for gate, node in backward.inputs:
@@ -307,13 +309,10 @@ def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
     used = backward.graph.connections
     for gate in used.dense:
         products = [p for p in backward.dense if p.gate == gate]
-        if products:
-            lines.add(s.name(f"dU_{gate}"), total([outer(p) for p in products]))
-            lines.add(s.name(f"db'_{gate}"), total([e(p.cotangent, POWER) for p in products]))
+        lines.add(s.name(f"dU_{gate}"), total([outer(p) for p in products]))
+        lines.add(s.name(f"db'_{gate}"), total([e(p.cotangent, POWER) for p in products]))
     for gate in used.diag:
-        products = [p for p in backward.diag if p.gate == gate]
-        if products:
-            lines.add(s.name(f"dp_{gate}"), total([elementwise(p) for p in products]))
+        lines.add(s.name(f"dp_{gate}"), total([elementwise(p) for p in backward.diag if p.gate == gate]))
     for vector, node in backward.vectors:
         lines.add(s.name(f"d{vector}"), f"{sigma}{e(node, POWER)}")
     return lines
@@ -334,7 +333,7 @@ def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
     backwards = _backward_lines(backward, printer)
     weights = _weight_lines(backward, printer)
     if latex:
-        return "\n\n".join(f"\\[\n{part.latex()}\n\\]" for part in (forward, backwards, weights))
+        return "\n\n".join(f"\\[\n{part.latex()}\n\\]" for part in (forward, backwards, weights) if part.rows)
 
     summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
     inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]

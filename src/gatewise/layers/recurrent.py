@@ -94,6 +94,7 @@ class Recurrent(nn.Module):
         engine: str = "auto",
     ) -> None:
         super().__init__()
+        self.dropout = float(dropout)
         _check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
         check_engine(engine)
         self.cell = resolve(cell)
@@ -102,7 +103,6 @@ class Recurrent(nn.Module):
         self.num_layers = num_layers
         self.bias = bias
         self.batch_first = batch_first
-        self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self.engine = engine
@@ -202,10 +202,13 @@ class Recurrent(nn.Module):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths)
         if input.dim() not in (2, 3):
-            name = type(self).__name__
-            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            name, noun = type(self).__name__, " tensor" if isinstance(self, RNN) else ""  # as in torch.nn
+            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{noun} instead")
         batched = input.dim() == 3
-        states = self._given_states(hx, batched)
+        states = self._given_states(hx)
+        if states is not None:
+            _check_state_dims(states, 3 if batched else 2)
+            states = states if batched else tuple(state.unsqueeze(1) for state in states)
         batch_dim = 0 if self.batch_first else 1
         x = input if batched else input.unsqueeze(batch_dim)
         self._check_features(x, 3)
@@ -225,7 +228,7 @@ class Recurrent(nn.Module):
             raise UserError("lengths beside a PackedSequence, which has its own; give one of the two")
         self._check_features(packed.data, 2)
         x, lengths = pad_packed_sequence(packed)
-        output, final = self._run(x, lengths, self._given_states(hx, batched=True))
+        output, final = self._run(x, lengths, self._given_states(hx))
         if packed.sorted_indices is not None:
             output = output.index_select(1, packed.sorted_indices)
             lengths = lengths[packed.sorted_indices.cpu()]
@@ -266,25 +269,15 @@ class Recurrent(nn.Module):
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
             )
 
-    def _given_states(self, hx: Any, batched: bool) -> tuple[Tensor, ...] | None:
-        """The initial states as a tuple of (layers D, B, size), None if none were given."""
+    def _given_states(self, hx: Any) -> tuple[Tensor, ...] | None:
+        """The initial states as a tuple, None if none were given."""
         if hx is None:
             return None
         count = len(self.cell.states)
         states = (hx,) if count == 1 and isinstance(hx, Tensor) else tuple(hx)
         if len(states) != count:
             raise RuntimeError(f"hx must have one tensor for each of {self.cell.states}, got {len(states)}")
-        wanted = 3 if batched else 2
-        if any(state.dim() != wanted for state in states):
-            given = "batched 3-D" if batched else "unbatched 2-D"
-            if count == 1:
-                raise RuntimeError(
-                    f"For {given} input, hx should also be {wanted}-D but got {states[0].dim()}-D tensor"
-                )
-            dims = ", ".join(f"{state.dim()}-D" for state in states)
-            subject = "hx and cx" if count == 2 else "the states"
-            raise RuntimeError(f"For {given} input, {subject} should also be {wanted}-D but got ({dims}) tensors")
-        return states if batched else tuple(state.unsqueeze(1) for state in states)
+        return states
 
     def _returned(self, states: tuple[Tensor, ...]) -> Any:
         return states[0] if len(states) == 1 else states
@@ -334,6 +327,17 @@ def _check_projection(cell: Cell) -> None:
             f"proj_size: cell '{cell.name}' uses its output h elementwise, where the sizes would disagree; only a "
             "cell whose h enters dense products alone (lstm) can be projected"
         )
+
+
+def _check_state_dims(states: tuple[Tensor, ...], wanted: int) -> None:
+    if all(state.dim() == wanted for state in states):
+        return
+    given = "batched 3-D" if wanted == 3 else "unbatched 2-D"
+    if len(states) == 1:
+        raise RuntimeError(f"For {given} input, hx should also be {wanted}-D but got {states[0].dim()}-D tensor")
+    dims = ", ".join(f"{state.dim()}-D" for state in states)
+    subject = "hx and cx" if len(states) == 2 else "the states"
+    raise RuntimeError(f"For {given} input, {subject} should also be {wanted}-D but got ({dims}) tensors")
 
 
 def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
@@ -451,7 +455,7 @@ class RNN(Recurrent):
     ) -> None:
         _refuse_projection(other)
         cells = {"tanh": "rnn", "relu": "rnn-relu"}
-        if nonlinearity not in cells:
+        if nonlinearity not in tuple(cells):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(
             cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,

@@ -13,6 +13,7 @@ It learns to count to three, on and on, in chunks of six tokens through which th
 
 from gatewise.scratch.gru import (
     GRU,
+    Named,
     clip_global_norm,
     cross_entropy,
     greedy,
@@ -26,6 +27,7 @@ from gatewise.scratch.gru import (
 
 __all__ = [
     "GRU",
+    "Named",
     "clip_global_norm",
     "cross_entropy",
     "greedy",

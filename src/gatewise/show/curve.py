@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from gatewise.training.checkpoint import replacing
@@ -35,11 +37,13 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
         )
     axes.set_xlabel("training step")
     axes.set_ylabel("loss (nats per token)")
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)  # a folder's name may have a $
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.5, alpha=0.4)
     axes.margins(x=0.08)
     if axes.lines:
         axes.legend(frameon=False)
-    with replacing(path) as temporary:
+    # Text stays text: the viewer's fonts know the characters that matplotlib's own does not.
+    with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(temporary, format="svg", metadata={"Date": None})

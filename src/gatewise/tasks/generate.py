@@ -42,17 +42,25 @@ class Sampling:
             raise UserError(f"--top-k {self.top_k}: want a whole number of at least 0 (0 keeps all tokens)")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: want a number above 0 and at most 1")
+        if abs(self.seed) >= 1 << 63:
+            raise UserError(f"--seed {self.seed}: want a whole number of at most 18 digits")
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
     """The next token for scores of shape (V,).
 
+    Raises:
+        UserError: a score is not a number: the model's training went astray.
+
     >>> choose(torch.tensor([0.0, 3.0, 1.0]), Sampling(greedy=True), torch.Generator())
     1
     """
+    if logits.isnan().any():
+        raise UserError("the model's scores are not numbers: its training went astray; train again with a lower --lr")
     if sampling.greedy or sampling.temperature == 0:
         return int(logits.argmax())
-    logits = logits.double() / sampling.temperature
+    # The largest becomes 0, which no temperature, however small, makes infinite.
+    logits = (logits.double() - logits.max()) / sampling.temperature
     if 0 < sampling.top_k < len(logits):
         # A tie at the border must not let more than k through, so the k are taken by position.
         keep = logits.topk(sampling.top_k).indices

@@ -56,13 +56,18 @@ class TextTask:
         return self.partition == "sequential"
 
     def batches(self, epoch: int) -> Sequence[Batch]:
-        """The epoch's batches, (T, B) each; the same for the same seed and epoch, whatever came before."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        """The epoch's batches, (T, B) each; the same for the same seed and epoch, whatever came before.
+
+        Every epoch has as many as fit behind the largest offset, so that epochs can be counted in steps.
+        """
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % (1 << 63))
         if self.partition == "random":
-            return random_partition(self.train, self.batch_size, self.num_steps, generator)
-        longest = len(self.train) - 1 - self.batch_size * self.num_steps
-        offset = min(random_offset(self.num_steps, generator), max(longest, 0))
-        return sequential_partition(self.train, self.batch_size, self.num_steps, offset)
+            batches = random_partition(self.train, self.batch_size, self.num_steps, generator)
+        else:
+            longest = len(self.train) - 1 - self.batch_size * self.num_steps
+            offset = min(random_offset(self.num_steps, generator), max(longest, 0))
+            batches = sequential_partition(self.train, self.batch_size, self.num_steps, offset)
+        return batches[: max(1, (len(self.train) - self.num_steps) // (self.batch_size * self.num_steps))]
 
     def loss(self, model: LanguageModel, batch: Batch, state: Any) -> tuple[Tensor, Any]:
         """Mean cross-entropy of a batch in nats per token, and the state to carry on (cut off from the graph)."""

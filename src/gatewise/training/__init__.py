@@ -1,7 +1,7 @@
 """Training: the one loop, the run folder, the only writer of weights."""
 
 from gatewise.training.fit import Interrupted
-from gatewise.training.metrics import perplexity
+from gatewise.training.metrics import finite, perplexity
 from gatewise.training.progress import Reporter, Silent, reporter
 from gatewise.training.run import Run
 from gatewise.training.settings import RECIPES, TextSettings, text_settings
@@ -16,6 +16,7 @@ __all__ = [
     "Source",
     "TextSettings",
     "TrainedText",
+    "finite",
     "load_text_run",
     "perplexity",
     "reporter",

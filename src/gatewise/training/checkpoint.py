@@ -25,6 +25,7 @@ FORMAT = 1
 
 _KEY = "gatewise"
 _LONGEST_HEADER = 100 * 1024 * 1024  # safetensors' own limit
+_MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 @contextmanager
@@ -87,8 +88,10 @@ def read_about(path: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
         about = json.loads(header.pop("__metadata__", {})[_KEY])
         shapes = {name: tuple(int(n) for n in entry["shape"]) for name, entry in header.items()}
         version = about["format"]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{path}: safetensors, but not written by gatewise: its metadata has no model") from None
+    except _MALFORMED:
+        raise UserError(
+            f"{path}: safetensors, but not written by gatewise, its metadata has no model; use the weights of a run"
+        ) from None
     if not isinstance(version, int) or version > FORMAT:
         raise UserError(
             f"{path}: made by a newer gatewise (format {version}, this one reads up to {FORMAT}); "
@@ -101,8 +104,8 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     """The tensors of a file, after its header was checked against ``shapes``, if given.
 
     Raises:
-        UserError: as :func:`read_about`; names or shapes that disagree; a file shorter or longer than its header
-            says; a value that is not a number.
+        UserError: as :func:`read_about`; names, shapes or a kind of number that disagree; a file shorter or longer
+            than its header says; a value that is not a number.
     """
     _, found = read_about(path)
     if shapes is not None:
@@ -112,6 +115,8 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(_damaged(path, str(error))) from None
     for name, tensor in tensors.items():
+        if shapes is not None and tensor.dtype != torch.float32:
+            raise UserError(f"{path}: the tensor {name} is {tensor.dtype}, weights are torch.float32; use another copy")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{path}: the tensor {name} has values that are not finite numbers; train again")
     return tensors
@@ -126,22 +131,23 @@ def _read_header(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
-            if start[:2] == b"PK" or start[:1] == b"\x80":
-                raise UserError(
-                    f"{path}: a pickle (torch.save), which could run code when opened; gatewise reads safetensors only"
-                )
-            if len(start) < 8:
-                raise UserError(_damaged(path, f"{size} bytes, too short for a safetensors file"))
-            (length,) = struct.unpack("<Q", start)
-            if length > min(size - 8, _LONGEST_HEADER):
-                raise UserError(_damaged(path, "its header is cut off, or it is not a safetensors file"))
-            header = json.loads(file.read(length))
-            ends = [int(e["data_offsets"][1]) for name, e in header.items() if name != "__metadata__"]
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            content = file.read(length) if length <= min(size - 8, _LONGEST_HEADER) else None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is the run finished, or is this another folder?") from None
     except OSError as error:
-        raise UserError(f"{path}: could not be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        raise UserError(f"{path}: could not be read: {error.strerror}; use another copy") from None
+    if content is None:
+        # Only now: the length of a sound header may begin with the same bytes as a pickle or a zip.
+        if start.startswith((b"\x80", b"PK")):
+            raise UserError(
+                f"{path}: a pickle (torch.save), which could run code when opened; gatewise reads safetensors only"
+            )
+        raise UserError(_damaged(path, f"{size} bytes, too short for its header, or not a safetensors file"))
+    try:
+        header = json.loads(content)
+        ends = [int(e["data_offsets"][1]) for name, e in header.items() if name != "__metadata__"]
+    except _MALFORMED:
         raise UserError(_damaged(path, "its header is not that of a safetensors file")) from None
     wanted = 8 + length + max(ends, default=0)
     if size != wanted:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import read_about, read_tensors, write_tensors
-from gatewise.training.learner import Diverged, Learner
+from gatewise.training.learner import CARRIED, Diverged, Learner
 from gatewise.training.metrics import perplexity
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
@@ -113,7 +113,9 @@ class _Sitting:
         return (self.journal.position.tokens - self.tokens_before) / spent if spent > 0 else 0.0
 
     def over(self) -> bool:
-        return self.schedule.progress(self.journal.position) >= 1.0 or self._out_of_patience()
+        position = self.journal.position
+        # At least one step, however small the budget: a run without any has nothing to show.
+        return position.step > 0 and (self.schedule.progress(position) >= 1.0 or self._out_of_patience())
 
     def _out_of_patience(self) -> bool:
         return 0 < self.care.patience <= self.journal.since_best
@@ -142,7 +144,7 @@ class _Sitting:
         if estimate < journal.best_loss:
             journal.best_loss, journal.since_best = estimate, 0
             write_tensors(self.run.best_file, model.state_dict(), self.about)
-        else:
+        elif not math.isnan(estimate):  # NaN: nothing is held out
             journal.since_best += 1
         self.tick()
         position, loss = journal.position, journal.train_loss()
@@ -228,18 +230,34 @@ def fit(
 
 
 def resume(learner: Learner, run: Run) -> Journal:
-    """Put a learner where the run's last checkpoint left it; the journal to go on with."""
+    """Put a learner where the run's last checkpoint left it; the journal to go on with.
+
+    Raises:
+        UserError: the checkpoint is damaged, or the settings are not those it was made with.
+    """
     about, _ = read_about(run.last_file)
-    learner.restore(read_tensors(run.last_file))
-    return Journal.from_dict(about["journal"])
+    saved = read_tensors(run.last_file)
+    task = learner.task
+    try:
+        learner.restore(saved)
+        journal = Journal.from_dict(about["journal"])
+        rows = {tensor.shape[-2] for name, tensor in saved.items() if name.startswith(CARRIED)}
+        if rows <= {task.batch_size} and journal.position.batch < len(task.batches(0)):
+            return journal
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
+        pass
+    raise UserError(
+        f"{run.last_file}: does not belong to the settings in {run.config_file}; put back those it was trained with, "
+        "or train anew"
+    )
 
 
 def _diverged(run: Run, journal: Journal, schedule: Schedule, diverged: Diverged) -> UserError:
     lr = schedule.learning_rate(journal.position)
     what = "the gradient overflowed" if math.isfinite(diverged.loss) else f"the loss became {diverged.loss}"
     return UserError(
-        f"{run.folder}: {what} at step {journal.position.step + 1} (learning rate {lr:.3g}); the weights from before "
-        f"it are kept there; lower --lr or --clip and start anew"
+        f"{run.folder}: {what} at step {journal.position.step + 1} (learning rate {lr:.3g}); the last good weights "
+        f"are kept there; lower --lr or --clip and start anew"
     )
 
 

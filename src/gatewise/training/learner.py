@@ -18,7 +18,7 @@ CARRIED = "carried."
 
 
 class Diverged(Exception):  # noqa: N818  (an outcome of a step, not a mistake)
-    """The loss or the gradient is not finite; the weights are those from before the step."""
+    """The loss or the gradient is not finite; the weights are the last with which the loss was."""
 
     def __init__(self, loss: float) -> None:
         self.loss = loss
@@ -34,7 +34,7 @@ class Learner(Protocol):
         ...
 
     def step(self, batch: Batch, lr: float) -> float:
-        """Train on a batch; its loss. Raises :class:`Diverged` without touching the weights."""
+        """Train on a batch; its loss. Raises :class:`Diverged` and leaves the last good weights."""
         ...
 
     def model(self) -> LanguageModel:
@@ -64,6 +64,7 @@ class TorchLearner:
         self._model, self.task, self._optimizer = model, task, optimizer
         self._clip = clip or math.inf
         self._state: Any = None
+        self._good: list[Tensor] = []  # the weights before the last update
         model.train()
 
     def start_epoch(self) -> None:
@@ -73,11 +74,17 @@ class TorchLearner:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         loss, state = self.task.loss(self._model, batch, self._state)
+        if not math.isfinite(loss.item()):
+            with torch.no_grad():  # it was the last update that spoiled them
+                for parameter, good in zip(self._model.parameters(), self._good, strict=False):
+                    parameter.copy_(good)
+            raise Diverged(loss.item())
         self._optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
-        if not math.isfinite(loss.item() + norm.item()):
+        if not math.isfinite(norm.item()):
             raise Diverged(loss.item())
+        self._good = [parameter.detach().clone() for parameter in self._model.parameters()]
         self._optimizer.step()
         self._state = state
         return loss.item()
@@ -122,6 +129,7 @@ class NumpyLearner:
     def __init__(self, gru: scratch.GRU, task: TextTask, clip: float) -> None:
         self._gru, self.task, self._clip = gru, task, clip or math.inf
         self._state: np.ndarray | None = None
+        self._good: scratch.Named = {}  # the weights before the last update
 
     def start_epoch(self) -> None:
         self._state = None
@@ -129,10 +137,14 @@ class NumpyLearner:
     def step(self, batch: Batch, lr: float) -> float:
         inputs, targets = (tokens.numpy() for tokens in batch)
         state = self._state if self.task.carries_state else None
-        loss, norm, following = scratch.train_step(self._gru, inputs, targets, state, lr, self._clip)
+        before = {name: array.copy() for name, array in self._gru.parameters.items()}
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+            loss, norm, following = scratch.train_step(self._gru, inputs, targets, state, lr, self._clip)
+        if not math.isfinite(loss):
+            self._put(self._good)  # it was the last update that spoiled them
         if not math.isfinite(loss + norm):
             raise Diverged(loss)
-        self._state = following
+        self._good, self._state = before, following
         return loss
 
     def model(self) -> LanguageModel:
@@ -143,10 +155,13 @@ class NumpyLearner:
         return saved if self._state is None else saved | {f"{CARRIED}0": torch.from_numpy(self._state.copy())}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        for name, tensor in _under("model.", saved).items():
-            self._gru.parameters[name][...] = tensor.numpy()
+        self._put({name: tensor.numpy() for name, tensor in _under("model.", saved).items()})
         carried = saved.get(f"{CARRIED}0")
         self._state = None if carried is None else carried.numpy().copy()
+
+    def _put(self, weights: scratch.Named) -> None:
+        for name, array in weights.items():
+            self._gru.parameters[name][...] = array
 
 
 def language_model_of(gru: scratch.GRU) -> LanguageModel:

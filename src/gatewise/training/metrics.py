@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def perplexity(loss: float) -> float:
@@ -15,3 +17,12 @@ def perplexity(loss: float) -> float:
         return math.exp(loss)
     except OverflowError:
         return math.inf
+
+
+def finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with None for infinity and NaN, which JSON cannot write.
+
+    >>> finite({"loss": 1e3, "perplexity": perplexity(1e3)})
+    {'loss': 1000.0, 'perplexity': None}
+    """
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in figures.items()}

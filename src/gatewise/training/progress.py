@@ -95,8 +95,8 @@ class Bars:
     def _started(self) -> Progress:
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(),
-                TextColumn("{task.fields[facts]}"), console=self._console, transient=True,
+                BarColumn(bar_width=12), TaskProgressColumn(), TextColumn("{task.fields[facts]}"),
+                console=self._console, transient=True,
             )  # fmt: skip
             self._bar.add_task("training", total=1.0, facts="")
             self._bar.start()
@@ -108,7 +108,7 @@ class Bars:
             return
         self._shown = now
         left = duration(position.seconds * (1 - share) / share) if share > 0 else "?"
-        facts = f"loss {loss:.3f}  ppl {perplexity(loss):.2f}{self._heldout}  {rate:,.0f} tokens/s  {left} left"
+        facts = f"loss {loss:.3f}  ppl {perplexity(loss):.3g}{self._heldout}  {rate:,.0f} tok/s  {left} left"
         bar = self._started()
         bar.update(bar.task_ids[0], completed=share, facts=facts)
 

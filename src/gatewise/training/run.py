@@ -48,12 +48,12 @@ class Run:
         """A new run in ``folder`` (empty or not there yet), or in ``runs/<default_name>-<n>``."""
         if folder is None:
             return cls(_numbered(Path("runs"), default_name))
-        if (folder / "config.toml").exists():
+        if os.path.exists(folder / "config.toml"):  # and not Path.exists, which fails where the name is too long
             raise UserError(
                 f"{folder}: holds a run already; go on with it by `gatewise resume {folder}`, or choose another --out"
             )
         try:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if os.path.exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
                 raise UserError(f"{folder}: is there already and is not an empty folder; choose another --out")
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,7 +63,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """An existing run."""
-        if not folder.exists():
+        if not os.path.exists(folder):
             raise UserError(f"{folder}: no such run folder; `gatewise train text FILE --out {folder}` makes one")
         run = cls(folder)
         if not run.config_file.exists():
@@ -88,6 +88,8 @@ class Run:
         except OSError as error:
             raise UserError(f"{self.folder}: does not allow writing ({error.strerror}); choose another --out") from None
         try:
+            for left_by_a_killed_process in self.folder.rglob(".*.part"):
+                left_by_a_killed_process.unlink(missing_ok=True)
             write_text(holder, f"{os.getpid()}\n")
             yield
         finally:

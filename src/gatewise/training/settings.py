@@ -81,6 +81,7 @@ class TextSettings:
     threads: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
         resolve(self.cell)
         if self.engine != NUMPY_ENGINE:
             check_engine(self.engine)
@@ -90,18 +91,30 @@ class TextSettings:
                 raise UserError(f"--{name} {value}: {nearest(str(value), list(choices))}")
         for field in dataclasses.fields(self):
             value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
-            if isinstance(value, bool | str):
+            if isinstance(value, str):
                 continue
             if not math.isfinite(value) or value < 0:
                 raise UserError(f"{option} {value}: want a number of at least 0")
+            most = _MOST.get(field.name, _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT)
+            if value > most:
+                raise UserError(f"{option} {value}: too large; give at most {most:,}")
             if field.name in _POSITIVE and value == 0:
                 raise UserError(f"{option} {value}: want a number above 0")
             if field.name in _SHARES and value >= 1:
                 raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
         if self.epochs == 0 and self.minutes == 0:
             raise UserError("--minutes 0: a run needs a budget; give --minutes or --epochs above 0")
+        if self.patience and not (self.heldout or self.train_tokens):
+            raise UserError(f"--patience {self.patience}: nothing is held out to look at; give --heldout above 0")
         if self.engine == NUMPY_ENGINE:
             self._check_numpy()
+
+    def _check_types(self) -> None:
+        for field in dataclasses.fields(self):
+            value, wanted = getattr(self, field.name), type(field.default)
+            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+                kind = {str: "text", int: "a whole number", float: "a number"}[wanted]
+                raise UserError(f"--{field.name.replace('_', '-')} {value!r}: want {kind}")
 
     def _check_numpy(self) -> None:
         fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
@@ -124,6 +137,8 @@ _CHOICES = {
 }
 _POSITIVE = {"layers", "hidden", "batch", "steps", "lr"}
 _SHARES = {"heldout", "warmup", "dropout"}
+_MOST = {"layers": 1000, "hidden": 1 << 20, "embedding": 1 << 20}
+_MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
 
 RECIPES: dict[str, dict[str, Any]] = {
     "d2l": {

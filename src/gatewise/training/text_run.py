@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from gatewise import scratch
+from gatewise.cells import CELLS
 from gatewise.data import (
     Tokenizer,
     clean_like_the_book,
@@ -29,7 +30,7 @@ from gatewise.tasks import Sampling, TextTask, generate, longest_copy, stream_lo
 from gatewise.training.checkpoint import read_about, read_tensors, write_text
 from gatewise.training.fit import Care, Journal, fit, resume
 from gatewise.training.learner import Learner, NumpyLearner, TorchLearner
-from gatewise.training.metrics import perplexity
+from gatewise.training.metrics import finite, perplexity
 from gatewise.training.progress import Reporter, Silent
 from gatewise.training.run import Run
 from gatewise.training.schedule import Schedule
@@ -104,7 +105,9 @@ def prepare(text: str, settings: TextSettings, say: Callable[[str], None] = lamb
     )
     train, heldout = tokenizer.encode(train_text), tokenizer.encode(heldout_text)
     batch = settings.batch
-    rows = (len(train) - 1) // settings.steps
+    # A random partition may lose a window to its offset.
+    usable = len(train) - (settings.steps if settings.partition == "random" else 1)
+    rows = usable // settings.steps
     if 1 <= rows < batch:
         say(f"the text has {len(train):,} tokens: {rows} rows of {settings.steps} instead of {batch}")
         batch = rows
@@ -125,15 +128,25 @@ def _model_config(settings: TextSettings, tokenizer: Tokenizer) -> dict[str, Any
 
 def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
     size = prepared.tokenizer.size
+    config = _model_config(settings, prepared.tokenizer)
     torch.manual_seed(settings.seed)
     if settings.engine == NUMPY_ENGINE:
+        _check_memory(settings, config)
         scale = 0.01 if settings.init == "d2l" else None
         gru = scratch.GRU(size, settings.hidden, size, scale, settings.seed, np.float32)
         return NumpyLearner(gru, prepared.task, settings.clip)
-    model = LanguageModel(**_model_config(settings, prepared.tokenizer), engine=settings.engine)
+    try:
+        _check_memory(settings, config)
+        model = LanguageModel(**config, engine=settings.engine)
+        # An engine that cannot run this cell, and a user's cell that fails, are refused before anything is written.
+        which(model)
+        stream_loss(model, prepared.task.train[:3])
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"cell '{settings.cell}': {type(error).__name__}: {error}; mend its step") from error
     if settings.init == "d2l":
         initialise_like_the_book(model)
-    which(model)  # an engine that cannot run this cell is refused before anything is written
     if settings.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), settings.lr)
     else:
@@ -144,6 +157,17 @@ def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
             groups, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=True
         )
     return TorchLearner(model, prepared.task, optimizer, settings.clip)
+
+
+def _check_memory(settings: TextSettings, config: dict[str, Any]) -> None:
+    """Refuse weights larger than this machine's memory before a byte of them is allocated."""
+    with torch.device("meta"):
+        needed = sum(p.numel() * p.element_size() for p in LanguageModel(**config).parameters())
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise UserError(
+            f"--hidden {settings.hidden} --layers {settings.layers}: {needed / 1e9:,.0f} GB of weights do not fit into "
+            "memory; choose a smaller model"
+        )
 
 
 def _schedule(settings: TextSettings, task: TextTask) -> Schedule:
@@ -212,11 +236,20 @@ def read_settings(run: Run) -> tuple[TextSettings, Source]:
     """The settings and the source that a run's ``config.toml`` records."""
     config = run.read_config()
     if config["task"] != "text":
-        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of text")
+        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of text; give a text run")
+    _check_cell(run.config_file, config.get("settings"))
     try:
         return TextSettings(**config["settings"]), Source.from_config(config["data"])
+    except UserError as error:
+        raise UserError(f"{run.config_file}: {error}") from None
     except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
+
+
+def _check_cell(path: Path, model: Any) -> None:
+    cell = model.get("cell") if isinstance(model, dict) else None
+    if isinstance(cell, str) and cell not in CELLS:
+        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
 
 
 def _same_text(run: Run, source: Source) -> str:
@@ -255,10 +288,9 @@ def _train(
         "tokens_per_second": round(position.tokens / max(position.seconds, 1e-9)), "train_loss": loss,
         "train_perplexity": perplexity(loss), "heldout_loss": heldout, "heldout_perplexity": perplexity(heldout),
     }  # fmt: skip
-    summary = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in summary.items()}
     _write_samples(run, trained, prepared, report)
-    run.write_summary(summary)
-    return summary
+    run.write_summary(finite(summary))
+    return finite(summary)
 
 
 def _write_samples(run: Run, trained: TrainedText, prepared: Prepared, report: Reporter, length: int = 300) -> None:
@@ -346,20 +378,21 @@ def load_text_run(folder: str | Path) -> TrainedText:
     """
     run = Run.open(Path(folder))
     run.read_config()
-    about, _ = read_about(run.weights_file)
+    about, found = read_about(run.weights_file)
+    _check_cell(run.weights_file, about.get("model"))
     try:
         tokenizer = tokenizer_from_config(about["tokenizer"])
         config = dict(about["model"])
+        if config["num_layers"] > len(found):  # without building them
+            raise ValueError("more layers than tensors")
         with torch.device("meta"):
             shapes = {n: tuple(t.shape) for n, t in LanguageModel(**config).state_dict().items()}
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{run.weights_file}: its configuration does not describe a model ({error})") from None
-    if tokenizer.size != config["vocabulary_size"]:
+        if tokenizer.size != config["vocabulary_size"]:
+            raise ValueError(f"the tokenizer has {tokenizer.size} tokens, the model {config['vocabulary_size']}")
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise UserError(
-            f"{run.weights_file}: its tokenizer has {tokenizer.size} tokens, its model {config['vocabulary_size']}"
-        )
+            f"{run.weights_file}: its configuration does not describe a model ({error}); use another copy"
+        ) from None
     tensors = read_tensors(run.weights_file, shapes)
     model = LanguageModel(**config)
     model.load_state_dict(tensors)

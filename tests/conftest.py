@@ -1,0 +1,139 @@
+"""What several folders of tests need: the command line in this process and in another, a text, a small trained run."""
+
+import contextlib
+import io
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import gatewise.cli.__main__  # noqa: F401  (adds the commands)
+from gatewise.cli.app import main
+
+SMALL = ("--hidden", 12, "--batch", 4, "--steps", 8, "--threads", 1, "--lr", 0.01)
+"""Options that make a training run take a fraction of a second."""
+
+_DRIVER = """
+import sys
+import gatewise.training.fit as fit
+fit.SECONDS_BETWEEN_CHECKPOINTS = float(sys.argv[1])
+from gatewise.cli.__main__ import main
+main(sys.argv[2:])
+"""
+
+
+class Answer(NamedTuple):
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def _call(*arguments: object) -> Answer:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+    assert isinstance(code, int | None)
+    return Answer(code or 0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def gatewise_() -> Callable[..., Answer]:
+    """``gatewise_("cells")`` runs the command in this process."""
+    return _call
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., str]:
+    """Runs a command that must be refused: exit code 2, nothing on stdout, one line on stderr, which is given back."""
+
+    def refused(*arguments: object) -> str:
+        answer = _call(*arguments)
+        assert answer.code == 2, answer
+        assert answer.out == ""
+        assert answer.err.count("\n") == 1, answer.err
+        assert answer.err.startswith("gatewise: ")
+        assert answer.err.endswith("\n")
+        assert "Traceback" not in answer.err
+        return answer.err
+
+    return refused
+
+
+@pytest.fixture
+def start():
+    """Starts the command in a process of its own; ``every``: seconds between checkpoints."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, every: float = 20.0, **more) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", _DRIVER, str(every), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+        process = subprocess.Popen(command, text=True, **pipes)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory) -> Path:
+    """Some 3,000 characters of English words in random order."""
+    draw = random.Random(0)
+    words = ["the", "time", "traveller", "for", "so", "it", "will", "be", "convenient", "to", "speak", "of", "him", "was", "expounding", "a", "matter", "to", "us"]
+    lines = (" ".join(draw.choice(words) for _ in range(9)).capitalize() + "." for _ in range(70))
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[object, ...]:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, text_file) -> Path:
+    """A finished run; not to be changed, see ``run_copy``."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    answer = _call("train", "text", text_file, *SMALL, "--epochs", 4, "--out", folder)
+    assert answer.code == 0, answer
+    return folder
+
+
+@pytest.fixture
+def run_copy(trained, tmp_path) -> Path:
+    """A finished run that the test may spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The real texts; they lie beside the repository, or where GATEWISE_DATA says."""
+    folder = Path(os.environ.get("GATEWISE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "text"
+    if not folder.is_dir():
+        pytest.skip(f"no texts at {folder}; set GATEWISE_DATA to the folder that holds text/")
+    return folder

@@ -1,0 +1,62 @@
+"""The README's code runs, prints what the README says, and its commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import gatewise.cli.__main__  # noqa: F401  (adds the commands)
+from gatewise.cli.app import app
+from gatewise.graph import equations
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_the_page_runs_and_prints_what_it_says(page, capsys):
+    names: dict = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert repr(names["gatewise"].which(names["layer"], names["x"])) in page.read_text(encoding="utf-8")
+    shown = next(text for text in blocks(page, "text") if "da_n" in text)
+    assert shown in printed
+    assert shown in equations(names["MinimalGate"]) + "\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_page_is_understood(page):
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("gatewise ")]
+    assert len(commands) >= 8
+    for command in commands:
+        app.parse_args(command[1:], exit_on_error=False, print_error=False)
+
+
+def test_both_pages_show_the_same_code_commands_and_files():
+    def skeleton(page: Path) -> list[str]:
+        code = [b for language in ("python", "sh", "text") for b in blocks(page, language)]
+        return [re.sub(r"\s*#.*", "", line) for block in code for line in block.splitlines()]
+
+    assert skeleton(PAGES[0]) == skeleton(PAGES[1])
+
+
+def test_the_file_tree_is_complete():
+    tree = next(b for b in blocks(PAGES[0], "text") if b.startswith("src/gatewise/"))
+    for path in (ROOT / "src" / "gatewise").rglob("*.py"):
+        if path.name not in ("__init__.py", "__main__.py") and "cli" not in path.parts:
+            assert path.name in tree, path
+
+
+def test_numbers_of_both_pages_agree():
+    def figures(page: Path) -> list[str]:
+        rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        return re.findall(r"\d+\.\d+", "\n".join(rows))
+
+    assert figures(PAGES[0]) == figures(PAGES[1])

@@ -1,0 +1,123 @@
+"""Defaults, under a recipe, under what was chosen."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from gatewise.data import read_text
+from gatewise.errors import UserError
+from gatewise.training import RECIPES, TextSettings, text_settings
+from gatewise.training.text_run import _model_config, prepare
+
+
+def test_defaults():
+    assert text_settings() == TextSettings()
+
+
+def test_the_book_s_recipe_is_the_book_s():
+    wanted = {
+        "train_tokens": 10_000, "batch": 32, "steps": 35, "hidden": 256, "embedding": 0, "layers": 1, "dropout": 0.0,
+        "optimizer": "sgd", "lr": 1.0, "clip": 1.0, "epochs": 500, "minutes": 0.0, "partition": "sequential",
+        "schedule": "constant", "warmup": 0.0, "clean": "d2l", "tokens": "char", "init": "default", "cell": "gru",
+    }  # fmt: skip
+    settings = dataclasses.asdict(text_settings("d2l"))
+    assert {name: settings[name] for name in wanted} == wanted
+
+
+def test_what_was_chosen_goes_before_the_recipe_and_the_recipe_before_the_default():
+    settings = text_settings("d2l", lr=2.0, cell="lstm", layers=2, hidden=None, batch=None)
+    assert (settings.lr, settings.cell, settings.layers) == (2.0, "lstm", 2)
+    assert settings.hidden == 256
+    assert settings.batch == RECIPES["d2l"]["batch"] != 0
+    assert settings.clip == 1.0
+    assert text_settings("d2l", init="d2l").init == "d2l"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "chosen", "epochs", "minutes"),
+    [
+        (None, {}, 0, 3.0), (None, {"epochs": 5}, 5, 0), (None, {"minutes": 1.0}, 0, 1.0),
+        (None, {"epochs": 5, "minutes": 1.0}, 5, 1.0), ("d2l", {}, 500, 0), ("d2l", {"epochs": 2}, 2, 0),
+        ("d2l", {"minutes": 1.0}, 0, 1.0), ("d2l", {"minutes": 0.0}, 500, 0), (None, {"epochs": 0}, 0, 3.0),
+    ],
+)  # fmt: skip
+def test_one_budget_replaces_the_other(recipe, chosen, epochs, minutes):
+    settings = text_settings(recipe, **chosen)
+    assert (settings.epochs, settings.minutes) == (epochs, minutes)
+
+
+def test_the_numpy_engine_has_defaults_of_its_own():
+    settings = text_settings(engine="numpy")
+    assert (settings.cell, settings.optimizer, settings.lr, settings.schedule) == ("gru-before", "sgd", 1.0, "constant")
+    assert text_settings(engine="numpy", lr=0.5).lr == 0.5
+    assert text_settings("d2l", engine="numpy").epochs == 500
+
+
+BAD = [
+    ({"cell": "gruu"}, "did you mean 'gru'"), ({"engine": "torchh"}, "did you mean 'torch'"),
+    ({"tokens": "chars"}, "did you mean 'char'"), ({"partition": "squential"}, "did you mean 'sequential'"),
+    ({"optimizer": "adam"}, "did you mean 'adamw'"), ({"schedule": "cos"}, "cosine"), ({"keep": "first"}, "best"),
+    ({"init": "d2"}, "d2l"), ({"clean": "d2"}, "d2l"), ({"minutes": 0.0}, "--minutes 0"), ({"minutes": -1.0}, "--minutes"),
+    ({"minutes": float("inf")}, "--minutes"), ({"lr": float("nan")}, "--lr"), ({"lr": 0.0}, "--lr"), ({"lr": 1e39}, "--lr"),
+    ({"hidden": 0}, "--hidden"), ({"hidden": -3}, "--hidden"), ({"layers": 0}, "--layers"), ({"batch": 0}, "--batch"),
+    ({"steps": 0}, "--steps"), ({"heldout": 1.0}, "--heldout"), ({"heldout": -0.1}, "--heldout"), ({"dropout": 1.0}, "--dropout"),
+    ({"warmup": 1.0}, "--warmup"), ({"embedding": -1}, "--embedding"), ({"seed": -1}, "--seed"), ({"seed": 2**63}, "--seed"),
+    ({"threads": -1}, "--threads"), ({"clip": -1.0}, "--clip"), ({"train_tokens": -1}, "--train-tokens"),
+    ({"weight_decay": -1.0}, "--weight-decay"), ({"patience": 2, "heldout": 0.0}, "--patience"),
+    ({"hidden": "many"}, "--hidden 'many': want a whole number"), ({"hidden": 1.5}, "--hidden"), ({"lr": "x"}, "--lr"),
+    ({"seed": True}, "--seed"), ({"tokens": 5}, "--tokens"), ({"colour": "red"}, "colour"),
+    ({"engine": "numpy", "cell": "lstm"}, "--cell gru-before"), ({"engine": "numpy", "layers": 2}, "--layers 1"),
+    ({"engine": "numpy", "optimizer": "adamw"}, "--optimizer sgd"), ({"engine": "numpy", "dropout": 0.1}, "--dropout"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("chosen", "said"), BAD, ids=[str(chosen) for chosen, _ in BAD])
+def test_a_bad_value_is_named(chosen, said):
+    with pytest.raises(UserError) as caught:
+        text_settings(**chosen)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_nearest_recipe_is_suggested():
+    with pytest.raises(UserError, match="did you mean 'd2l'"):
+        text_settings("d2")
+
+
+NOVEL = "The Time Machine, by H. G. Wells [1898]\n\nI\n\n" + 900 * "The Time Traveller (for so it will be convenient)\n"
+
+
+def the_book_s_pipeline_holds(text):
+    prepared = prepare(text, text_settings("d2l"))
+    task = prepared.task
+    assert len(task.train) == 10_000
+    assert prepared.train_text == prepared.tokenizer.decode(task.train)
+    starts = set()
+    for epoch in range(300):
+        batches = task.batches(epoch)
+        assert len(batches) == 8
+        assert all(inputs.shape == targets.shape == (35, 32) for inputs, targets in itertools.islice(batches, 2))
+        column = batches[0][0][:, 0]
+        offsets = [o for o in range(36) if torch.equal(task.train[o : o + 35], column)]
+        starts |= {offsets[0]} if len(offsets) == 1 else set(offsets)
+    assert starts <= set(range(35))
+    assert len(starts) > 30
+    return prepared
+
+
+def test_the_book_s_pipeline_on_a_made_up_novel():
+    prepared = the_book_s_pipeline_holds(NOVEL)
+    text = prepared.train_text
+    assert text.startswith("the time machine by h g wellsithe time traveller for so it will be convenientthe time")
+    assert not _model_config(text_settings("d2l"), prepared.tokenizer)["embedding_size"]
+
+
+@pytest.mark.slow
+def test_the_book_s_pipeline_on_the_book(corpora):
+    prepared = the_book_s_pipeline_holds(read_text(corpora / "timemachine.txt"))
+    assert prepared.tokenizer.size == 28
+    assert prepared.tokenizer.tokens[:4] == ("<unk>", " ", "e", "t")
+    assert sorted(prepared.tokenizer.tokens[1:]) == [" ", *"abcdefghijklmnopqrstuvwxyz"]
+    assert len(prepared.task.train) + len(prepared.task.heldout) == 170_580
