@@ -76,10 +76,9 @@ def start():
     """Starts the command in a process of its own; ``every``: seconds between checkpoints."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: object, every: float = 20.0, **more) -> "subprocess.Popen[str]":
+    def start(*arguments: object, every: float = 20.0) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", _DRIVER, str(every), *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-        process = subprocess.Popen(command, text=True, **pipes)
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         processes.append(process)
         return process
 
@@ -103,7 +102,7 @@ def one_thread():
 def text_file(tmp_path_factory) -> Path:
     """Some 3,000 characters of English words in random order."""
     draw = random.Random(0)
-    words = ["the", "time", "traveller", "for", "so", "it", "will", "be", "convenient", "to", "speak", "of", "him", "was", "expounding", "a", "matter", "to", "us"]
+    words = "the time traveller so it will be convenient to speak of him was expounding a matter".split()  # noqa: SIM905
     lines = (" ".join(draw.choice(words) for _ in range(9)).capitalize() + "." for _ in range(70))
     path = tmp_path_factory.mktemp("text") / "words.txt"
     path.write_text("\n".join(lines))

@@ -8,7 +8,7 @@ import pytest
 
 import gatewise
 from gatewise.cli.app import app
-from gatewise.training import load_text_run
+from gatewise.training import learner, load_text_run
 
 COMMANDS = {
     (): ["train", "resume", "generate", "evaluate", "cells", "explain", "doctor", "--version"],
@@ -175,32 +175,27 @@ class Half(gatewise.Cell):
 def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, monkeypatch):
     file, run = tmp_path / "cells.py", tmp_path / "run"
     file.write_text(CELL)
-    own = ("--cell-file", file)
-    try:
-        with monkeypatch.context() as patch:
-            from gatewise.training import learner
+    own, left, step = ("--cell-file", file), iter(range(10)), learner.TorchLearner.step
 
-            step, left = learner.TorchLearner.step, iter(range(10))
+    def dying(self, batch, lr):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return step(self, batch, lr)
 
-            def dying(self, batch, lr):
-                if next(left, None) is None:
-                    raise KeyboardInterrupt
-                return step(self, batch, lr)
-
-            patch.setattr(learner.TorchLearner, "step", dying)
-            command = ("train", "text", text_file, *small, "--epochs", 1, "--cell", "half", *own, "--out", run)
-            assert gatewise_(*command).code == 130
-        answer = gatewise_("resume", run, *own)
-        assert answer.code == 0, answer
-        assert json.loads((run / "summary.json").read_text())["cell"] == "half"
-        assert gatewise_("generate", run, "--length", 5, *own).code == 0
-        assert gatewise_("evaluate", run, *own).code == 0
-        assert "half" in gatewise_("cells", *own).out
-        assert "tanh" in gatewise_("explain", "half", *own).out
-    finally:
-        gatewise.CELLS.pop("half", None)
-    for command in ("generate", "evaluate", "resume"):
-        assert "--cell-file" in refused(command, run)
+    with monkeypatch.context() as patch:
+        patch.setattr(learner.TorchLearner, "step", dying)
+        command = ("train", "text", text_file, *small, "--epochs", 1, "--cell", "half", *own, "--out", run)
+        assert gatewise_(*command).code == 130
+    answer = gatewise_("resume", run, *own)
+    assert answer.code == 0, answer
+    assert json.loads((run / "summary.json").read_text())["cell"] == "half"
+    assert gatewise_("generate", run, "--length", 5, *own).code == 0
+    assert gatewise_("evaluate", run, *own).code == 0
+    assert "half" in gatewise_("cells", *own).out
+    assert "tanh" in gatewise_("explain", "half", *own).out
+    gatewise.CELLS.pop("half")
+    for name in ("generate", "evaluate", "resume"):
+        assert "--cell-file" in refused(name, run)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +210,7 @@ def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, mon
         ("byte", "To be, or not to be: that is the question.\r\n" * 30, "Any thing"),
         ("char", "\ufeff" + "line one\r\nline two\rline three\n" * 60, "line"),
     ],
-    ids=["Chinese characters", "Chinese words", "Chinese bytes", "Chinese BPE", "words", "BPE", "bytes", "CRLF and BOM"],
+    ids=["Chinese characters", "Chinese words", "Chinese bytes", "Chinese BPE", "words", "BPE", "bytes", "CRLF, BOM"],
 )  # fmt: skip
 def test_every_kind_of_token(kind, text, prompt, tmp_path, gatewise_):
     file, run = tmp_path / "text.txt", tmp_path / "run"
@@ -272,5 +267,5 @@ def test_the_book_s_recipe_says_what_the_difference_means(tmp_path, text_file, g
     assert answer.code == 0, answer
     assert re.search(r"^training   loss .* perplexity [\d.]+ ", answer.out, re.MULTILINE)
     assert re.search(r"^held out   loss .* perplexity [\d.]+$", answer.out, re.MULTILINE)
-    assert "times as uncertain on text it never saw" in answer.out
+    assert re.search(r"^held out .*\n +(.* on text it never saw: |lower than in training)", answer.out, re.MULTILINE)
     assert gatewise_("generate", tmp_path / "run", "--prompt", "The TIME!", "--length", 4).code == 0

@@ -155,7 +155,7 @@ ATTACKS = {
     "tokenizer of another kind": with_about(lambda about: about.update(tokenizer={"kind": "byte"})),
     "tokenizer unknown": with_about(lambda about: about.update(tokenizer={"kind": "runes"})),
     "tokenizer with a token less": with_about(lambda about: about["tokenizer"]["tokens"].pop() and None),
-    "tokenizer with a token twice": with_about(lambda a: a["tokenizer"]["tokens"].__setitem__(1, a["tokenizer"]["tokens"][2])),
+    "tokenizer with a token twice": with_about(lambda about: about["tokenizer"]["tokens"].__setitem__(1, "e")),
     "a thousand times too large": model_says(hidden_size=12_000),
     "10**12 units": model_says(hidden_size=10**12),
     "10**30 units": model_says(hidden_size=10**30),

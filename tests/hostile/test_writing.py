@@ -53,9 +53,14 @@ def test_the_old_file_stays_and_nothing_else(number, said, where, old, tmp_path,
 def test_a_crash_inside_leaves_the_old_file(error, tmp_path):
     file = tmp_path / "text.txt"
     write_text(file, "old")
-    with pytest.raises(error), replacing(file) as temporary:
-        temporary.write_text("half of the n")
-        raise error
+
+    def crash():
+        with replacing(file) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        crash()
     assert contents(tmp_path) == {"text.txt": b"old"}
 
 

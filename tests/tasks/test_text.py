@@ -1,5 +1,6 @@
 """The text task: batches of an epoch, and the two ways of measuring."""
 
+import itertools
 import math
 
 import pytest
@@ -50,7 +51,7 @@ def test_sequential_batches_go_on_where_the_last_ended():
     task = TextTask(torch.arange(500), torch.arange(0), 4, 7, "sequential", seed=0)
     for epoch in range(5):
         batches = list(task.batches(epoch))
-        for (_, targets), (following, _) in zip(batches, batches[1:], strict=False):
+        for (_, targets), (following, _) in itertools.pairwise(batches):
             assert torch.equal(targets[-1], following[0])
 
 
@@ -70,7 +71,7 @@ def token_by_token(model, ids):
     model.eval()
     total, state = 0.0, None
     with torch.no_grad():
-        for seen, wanted in zip(ids[:-1], ids[1:], strict=True):
+        for seen, wanted in itertools.pairwise(ids):
             logits, state = model(seen.view(1, 1), state)
             total += F.cross_entropy(logits[0], wanted.view(1)).item()
     model.train()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,13 @@ from gatewise.errors import UserError
 from gatewise.tasks import TextTask
 from gatewise.training import Source, learner, load_text_run, text_settings, train_text
 from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training.fit import Journal
+from gatewise.training.schedule import Position
 
-PLAIN = {"hidden": 8, "batch": 4, "steps": 8, "epochs": 2, "threads": 1, "lr": 0.02}
+
+def settings_of(**chosen: Any):
+    plain: dict[str, Any] = {"hidden": 8, "batch": 4, "steps": 8, "epochs": 2, "threads": 1, "lr": 0.02}
+    return text_settings(**plain | chosen)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def same(weights, others):
 
 
 def test_training_perplexity_is_that_of_the_last_epoch(steps, tmp_path, text_file):
-    _, summary = train_text(Source(text_file), text_settings(**PLAIN | {"epochs": 3}), tmp_path / "run")
+    _, summary = train_text(Source(text_file), settings_of(epochs=3), tmp_path / "run")
     assert len(steps) == summary["steps"]
     assert len(steps) % 3 == 0
     last = [loss for loss, _ in steps[-len(steps) // 3 :]]
@@ -66,7 +72,7 @@ def test_every_epoch_is_whole_whatever_its_offset(tmp_path, text_file, monkeypat
     monkeypatch.setattr(learner.TorchLearner, "start_epoch", lambda self: starts.append(1) or start_epoch(self))
     for size in (700, 703, 706, 709, 712):  # 64 tokens a batch: some offsets cost one, some do not
         starts.clear()
-        settings = text_settings(**PLAIN | {"train_tokens": size, "batch": 8, "epochs": 5, "hidden": 4})
+        settings = settings_of(train_tokens=size, batch=8, epochs=5, hidden=4)
         run, summary = train_text(Source(text_file), settings, tmp_path / str(size))
         journal = read_about(run.last_file)[0]["journal"]
         assert (journal["position"]["epoch"], journal["position"]["batch"]) == (5, 0)
@@ -75,7 +81,7 @@ def test_every_epoch_is_whole_whatever_its_offset(tmp_path, text_file, monkeypat
 
 
 def test_heldout_loss_counts_every_token_once(tmp_path, text_file):
-    run, summary = train_text(Source(text_file), text_settings(**PLAIN | {"cell": "lstm"}), tmp_path / "run")
+    run, summary = train_text(Source(text_file), settings_of(cell="lstm"), tmp_path / "run")
     trained = load_text_run(run.folder)
     text = text_file.read_text()
     cut = len(text) - int(len(text) * 0.1)
@@ -92,7 +98,7 @@ def test_heldout_loss_counts_every_token_once(tmp_path, text_file):
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_which_weights_are_kept(keep, tmp_path, text_file, looks):
     weights = looks([3.0, 2.0, 2.5, 1.9, 2.2])
-    settings = text_settings(**PLAIN | {"evaluations": 5, "keep": keep})
+    settings = settings_of(evaluations=5, keep=keep)
     run, _ = train_text(Source(text_file), settings, tmp_path / "run")
     assert len(weights) == 5
     kept = read_tensors(run.weights_file)
@@ -104,7 +110,7 @@ def test_which_weights_are_kept(keep, tmp_path, text_file, looks):
 
 def test_patience(tmp_path, text_file, looks):
     weights = looks([3.0, 2.0, 2.0, 2.5, 2.1, 1.0])  # no better than the best is not better
-    settings = text_settings(**PLAIN | {"evaluations": 10, "patience": 3})
+    settings = settings_of(evaluations=10, patience=3)
     run, summary = train_text(Source(text_file), settings, tmp_path / "run")
     assert len(weights) == 5
     assert same(read_tensors(run.weights_file), weights[1])
@@ -115,12 +121,12 @@ def test_patience(tmp_path, text_file, looks):
 
 def test_a_gain_gives_patience_anew(tmp_path, text_file, looks):
     weights = looks([3.0, 4.0, 2.0, 4.0, 1.0, 4.0, 0.9, 4.0, 4.0, 0.5])
-    train_text(Source(text_file), text_settings(**PLAIN | {"evaluations": 10, "patience": 2}), tmp_path / "run")
+    train_text(Source(text_file), settings_of(evaluations=10, patience=2), tmp_path / "run")
     assert len(weights) == 9
 
 
 def test_nothing_held_out(tmp_path, text_file):
-    run, summary = train_text(Source(text_file), text_settings(**PLAIN | {"heldout": 0.0}), tmp_path / "run")
+    run, summary = train_text(Source(text_file), settings_of(heldout=0.0), tmp_path / "run")
     assert summary["heldout_loss"] is summary["heldout_perplexity"] is None
     assert json.loads(run.summary_file.read_text()) == summary
     assert not run.best_file.exists()
@@ -139,7 +145,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_good_weights(
         return (value * bad if len(steps) == 20 else value), state
 
     monkeypatch.setattr(TextTask, "loss", turning_bad)
-    settings = text_settings(**PLAIN | {"keep": keep, "evaluations": 3 if keep == "last" else 30})
+    settings = settings_of(keep=keep, evaluations=3 if keep == "last" else 30)
     with pytest.raises(UserError, match="loss became") as caught:
         train_text(Source(text_file), settings, tmp_path / "run")
     assert f"{tmp_path / 'run'}: " in str(caught.value)
@@ -198,13 +204,27 @@ def test_the_optimizer_decays_matrices_alone(tmp_path, text_file, monkeypatch):
         return fused(groups, *args, **more)
 
     monkeypatch.setattr(torch.optim, "AdamW", watched)
-    settings = text_settings(**PLAIN | {"weight_decay": 0.3, "embedding": 4, "epochs": 1})
+    settings = settings_of(weight_decay=0.3, embedding=4, epochs=1)
     train_text(Source(text_file), settings, tmp_path / "run")
     assert all(p.dim() > 1 for p in seen["groups"][0]["params"])
     assert all(p.dim() == 1 for p in seen["groups"][1]["params"])
     assert seen["groups"][1]["weight_decay"] == 0.0
     model = LanguageModel(28, "gru", 8, embedding_size=4)
     assert sum(len(g["params"]) for g in seen["groups"]) == len(list(model.parameters()))
+
+
+def test_a_journal_survives_its_file():
+    journal = Journal.for_epochs_of(5)
+    journal.recent.extend([4.0, 3.0, 2.5, 2.0, 1.5, 1.25])
+    journal.position = Position(epoch=3, batch=2, step=17, tokens=544, seconds=0.1)
+    journal.rows, journal.best_loss, journal.looks, journal.since_best = [{"step": 3, "lr": 0.1}], 1.75, 4, 2
+    read = Journal.from_dict(json.loads(json.dumps(journal.to_dict())))
+    assert read == journal
+    assert read.recent.maxlen == 5
+    assert read.train_loss() == pytest.approx((3.0 + 2.5 + 2.0 + 1.5 + 1.25) / 5)
+    fresh = Journal.from_dict(json.loads(json.dumps(Journal().to_dict())))
+    assert fresh == Journal()  # the best loss so far is infinity
+    assert math.isnan(fresh.train_loss())
 
 
 @pytest.mark.slow

@@ -70,7 +70,8 @@ class Cell(ABC):
         result = self.step(x, u, *states)
         following = tuple(result) if isinstance(result, tuple | list) else (result,)
         if len(following) != len(self.states) or any(value is None for value in following):
-            got = "nothing" if result is None else f"{len(following)} value(s)"
+            some = f"{len(following)} value(s)" + (", None among them" if any(v is None for v in following) else "")
+            got = "nothing" if result is None else some
             raise UserError(
                 f"cell '{self.name}': step returned {got}, but states = {self.states}; return one value per state"
             )
@@ -149,8 +150,12 @@ def connections(cell: Cell, hidden_size: int = 4) -> Connections:
     diag = _Recorder(cell, "u.diag", cell.gates, lambda operand: value)
     vector = _Recorder(cell, "u.vector", cell.vectors, value[0])
     dense.__dict__.update(diag=diag, vector=vector)
-    with torch.no_grad():
-        cell.advance(x, dense, (value,) * len(cell.states))
+    try:
+        with torch.no_grad():
+            cell.advance(x, dense, (value,) * len(cell.states))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        text = f"{type(error).__name__}: {error}"
+        raise UserError(f"cell '{cell.name}': step fails on values of shape (batch, hidden): {text}") from error
 
     def used(recorder: _Recorder, declared: Any) -> tuple[str, ...]:
         return tuple(name for name in declared if name in recorder.used)

@@ -7,14 +7,18 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import torch
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 from rich.console import Console
 
+from gatewise.cells import CELLS
 from gatewise.errors import UserError
+from gatewise.layers import Recurrent
 from gatewise.training import Interrupted
 
 
@@ -59,10 +63,19 @@ def load_cell_file(path: Path | None) -> None:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
+        for name, cell in CELLS.items():
+            if cell.__module__ == module.__name__:
+                Recurrent(name, 2, 3)(torch.zeros(2, 1, 2))  # a slip in a step shows here, not in the midst of training
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"--cell-file {path}: {type(error).__name__}: {error}; mend the file") from None
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == os.path.abspath(path)
+        ]
+        place = f", line {lines[-1]}" if lines else ""
+        raise UserError(f"--cell-file {path}{place}: {type(error).__name__}: {error}; mend the file") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Cells over time as ``nn.Module``s."""
 
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
-from gatewise.layers.recurrent import GRU, LSTM, RNN, Recurrent
+from gatewise.layers.named import GRU, LSTM, RNN
+from gatewise.layers.recurrent import Recurrent
 
 __all__ = ["GRU", "LSTM", "RNN", "LanguageModel", "Recurrent", "detach", "initialise_like_the_book"]

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.cells import Cell
-from gatewise.engines import Request
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -59,14 +58,6 @@ class LanguageModel(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocabulary_size)
-
-    @property
-    def engine(self) -> str:
-        return self.recurrent.engine
-
-    def request(self, x: Any = None) -> Request:
-        """What the engine is asked to run, for ``gatewise.which``."""
-        return self.recurrent.request(x)
 
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Scores for the token after each of ``tokens``, and the state to go on from."""

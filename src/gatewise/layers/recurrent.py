@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewise.cells import Cell, connections, resolve
 from gatewise.engines import Request, Weights, check_engine, choose
-from gatewise.errors import UnsupportedOperationError, UserError
-from gatewise.graph import trace
+from gatewise.errors import UserError
+from gatewise.layers.checks import check_lengths, check_projection, check_sizes, check_state_dims
 
 # The parts of a layer's weights in the order in which they are made, and so drawn: torch.nn's, then our own.
 _PARTS = {
@@ -77,6 +75,8 @@ class Recurrent(nn.Module):
         (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
     """
 
+    _dims_noun = ""  # torch.nn.RNN has another wording than GRU and LSTM
+
     def __init__(
         self,
         cell: str | type[Cell] | Cell,
@@ -95,7 +95,7 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = float(dropout)
-        _check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
+        check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
         check_engine(engine)
         self.cell = resolve(cell)
         self.input_size = input_size
@@ -108,7 +108,7 @@ class Recurrent(nn.Module):
         self.engine = engine
         self.connections = connections(self.cell, hidden_size)
         if proj_size:
-            _check_projection(self.cell)
+            check_projection(self.cell)
         for layer in range(num_layers):
             for suffix in self._suffixes():
                 for part, shape in self._shapes(layer).items():
@@ -202,12 +202,12 @@ class Recurrent(nn.Module):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths)
         if input.dim() not in (2, 3):
-            name, noun = type(self).__name__, " tensor" if isinstance(self, RNN) else ""  # as in torch.nn
-            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{noun} instead")
+            name = type(self).__name__
+            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{self._dims_noun} instead")
         batched = input.dim() == 3
         states = self._given_states(hx)
         if states is not None:
-            _check_state_dims(states, 3 if batched else 2)
+            check_state_dims(states, 3 if batched else 2)
             states = states if batched else tuple(state.unsqueeze(1) for state in states)
         batch_dim = 0 if self.batch_first else 1
         x = input if batched else input.unsqueeze(batch_dim)
@@ -216,7 +216,7 @@ class Recurrent(nn.Module):
         if lengths is not None:
             if not batched:
                 raise UserError("lengths belong to a batch: the input is one sequence, (T, I)")
-            lengths = _check_lengths(lengths, *x.shape[:2])
+            lengths = check_lengths(lengths, *x.shape[:2])
         output, final = self._run(x, lengths, states)
         output = output.transpose(0, 1) if self.batch_first else output
         if not batched:
@@ -248,9 +248,10 @@ class Recurrent(nn.Module):
                 which = "hidden" if len(expected) == 1 else f"hidden[{i}]"
                 raise RuntimeError(f"Expected {which} size {shape}, got {list(state.shape)}")
         if lengths is not None:
-            # What stands in the padding, NaN included, must not reach a weight's gradient.
-            outside = torch.arange(x.shape[0]).unsqueeze(1) >= lengths
-            x = x.masked_fill(outside.to(x.device).unsqueeze(2), 0.0)
+            # What stands in the padding, NaN included, must not reach a weight's gradient: a sequence's last input
+            # stands there instead, where the cell is as well defined as anywhere.
+            last = torch.minimum(torch.arange(x.shape[0]).unsqueeze(1), lengths - 1)
+            x = x[last.to(x.device), torch.arange(x.shape[1], device=x.device)]
         request = self.request(x)
         engine, _ = choose(request, self.engine)
         return engine.run(request, x, lengths, states)
@@ -281,191 +282,3 @@ class Recurrent(nn.Module):
 
     def _returned(self, states: tuple[Tensor, ...]) -> Any:
         return states[0] if len(states) == 1 else states
-
-
-def _check_sizes(
-    input_size: Any, hidden_size: Any, num_layers: Any, bias: Any, batch_first: Any, dropout: Any, proj_size: Any
-) -> None:
-    """torch.nn's checks, in its order and with its messages."""
-    if not isinstance(dropout, numbers.Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:  # type: ignore[operator]
-        raise ValueError(
-            "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
-        )
-    if dropout > 0 and num_layers == 1:  # type: ignore[operator]
-        warnings.warn(
-            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
-            f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-            stacklevel=4,
-        )
-    for name, value, kind in (
-        ("bias", bias, bool),
-        ("batch_first", batch_first, bool),
-        ("input_size", input_size, int),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} should be of type {kind.__name__}, got: {type(value).__name__}")
-    if input_size <= 0:
-        raise ValueError("input_size must be greater than zero")
-    if not isinstance(hidden_size, int):
-        raise TypeError(f"hidden_size should be of type int, got: {type(hidden_size).__name__}")
-    for name, value in (("hidden_size", hidden_size), ("num_layers", num_layers)):
-        if value <= 0:
-            raise ValueError(f"{name} must be greater than zero")
-    if proj_size < 0:
-        raise ValueError("proj_size should be a positive integer or zero to disable projections")
-    if proj_size >= hidden_size:
-        raise ValueError("proj_size has to be smaller than hidden_size")
-
-
-def _check_projection(cell: Cell) -> None:
-    try:
-        projectable = trace(cell).output_feeds_products_only
-    except UnsupportedOperationError:
-        projectable = False
-    if not projectable:
-        raise UserError(
-            f"proj_size: cell '{cell.name}' uses its output h elementwise, where the sizes would disagree; only a "
-            "cell whose h enters dense products alone (lstm) can be projected"
-        )
-
-
-def _check_state_dims(states: tuple[Tensor, ...], wanted: int) -> None:
-    if all(state.dim() == wanted for state in states):
-        return
-    given = "batched 3-D" if wanted == 3 else "unbatched 2-D"
-    if len(states) == 1:
-        raise RuntimeError(f"For {given} input, hx should also be {wanted}-D but got {states[0].dim()}-D tensor")
-    dims = ", ".join(f"{state.dim()}-D" for state in states)
-    subject = "hx and cx" if len(states) == 2 else "the states"
-    raise RuntimeError(f"For {given} input, {subject} should also be {wanted}-D but got ({dims}) tensors")
-
-
-def _check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
-    values = torch.as_tensor(lengths).detach().cpu()
-    if values.shape != (batch,) or values.is_floating_point() or values.dtype == torch.bool:
-        raise UserError(
-            f"lengths: want {batch} whole numbers, one a sequence; got {tuple(values.shape)} {values.dtype}"
-        )
-    if batch and not (int(values.min()) >= 1 and int(values.max()) <= steps):
-        raise UserError(f"lengths: want numbers in 1..{steps}, got {int(values.min())}..{int(values.max())}")
-    return values.to(torch.int64)
-
-
-class GRU(Recurrent):
-    """Gated recurrent unit: ``torch.nn.GRU`` without a change, on the best engine for the machine.
-
-    r = σ(W_r x_t + b_r + U_r h_{t-1} + b'_r); z likewise; n = tanh(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b'_n));
-    h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}  (Cho et al. 2014, arXiv:1406.1078). Arguments, shapes, weights and errors as in
-    ``torch.nn.GRU`` and :class:`Recurrent`.
-
-    Example:
-        >>> import torch, gatewise
-        >>> reference = torch.nn.GRU(3, 5, num_layers=2)
-        >>> layer = gatewise.GRU(3, 5, num_layers=2)
-        >>> layer.load_state_dict(reference.state_dict())
-        <All keys matched successfully>
-        >>> x = torch.randn(7, 2, 3)
-        >>> torch.equal(layer(x)[0], reference(x)[0])
-        True
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        **other: Any,
-    ) -> None:
-        _refuse_projection(other)
-        super().__init__(
-            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype,
-            engine=engine,
-        )  # fmt: skip
-
-
-class LSTM(Recurrent):
-    """Long short-term memory: ``torch.nn.LSTM`` without a change, ``proj_size`` included.
-
-    i, f, o = σ(W x_t + b + U h_{t-1} + b'); g = tanh(...); c_t = f ⊙ c_{t-1} + i ⊙ g; h_t = o ⊙ tanh(c_t)
-    (Hochreiter and Schmidhuber 1997; Gers et al. 2000). Arguments, shapes, weights and errors as in ``torch.nn.LSTM``.
-
-    Example:
-        >>> import torch, gatewise
-        >>> output, (h, c) = gatewise.LSTM(3, 5, proj_size=2)(torch.zeros(7, 4, 3))
-        >>> output.shape, h.shape, c.shape
-        (torch.Size([7, 4, 2]), torch.Size([1, 4, 2]), torch.Size([1, 4, 5]))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-    ) -> None:
-        super().__init__(
-            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device,
-            dtype, engine=engine,
-        )  # fmt: skip
-
-
-class RNN(Recurrent):
-    """Simple recurrent network: ``torch.nn.RNN`` without a change.
-
-    h_t = tanh(W x_t + b + U h_{t-1} + b'), or max(0, ·) with ``nonlinearity="relu"`` (Elman 1990). Arguments,
-    shapes, weights and errors as in ``torch.nn.RNN``.
-
-    Example:
-        >>> import torch, gatewise
-        >>> gatewise.RNN(3, 5, nonlinearity="relu")(torch.zeros(7, 4, 3))[1].shape
-        torch.Size([1, 4, 5])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        **other: Any,
-    ) -> None:
-        _refuse_projection(other)
-        cells = {"tanh": "rnn", "relu": "rnn-relu"}
-        if nonlinearity not in tuple(cells):
-            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
-        super().__init__(
-            cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            device, dtype, engine=engine,
-        )  # fmt: skip
-        self.nonlinearity = nonlinearity
-
-
-def _refuse_projection(other: dict[str, Any]) -> None:
-    if "proj_size" in other:
-        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-    if other:
-        raise TypeError(f"unexpected keyword argument '{next(iter(other))}'")

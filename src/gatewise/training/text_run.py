@@ -129,24 +129,16 @@ def _model_config(settings: TextSettings, tokenizer: Tokenizer) -> dict[str, Any
 def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
     size = prepared.tokenizer.size
     config = _model_config(settings, prepared.tokenizer)
+    _check_memory(settings, config)
     torch.manual_seed(settings.seed)
     if settings.engine == NUMPY_ENGINE:
-        _check_memory(settings, config)
         scale = 0.01 if settings.init == "d2l" else None
         gru = scratch.GRU(size, settings.hidden, size, scale, settings.seed, np.float32)
         return NumpyLearner(gru, prepared.task, settings.clip)
-    try:
-        _check_memory(settings, config)
-        model = LanguageModel(**config, engine=settings.engine)
-        # An engine that cannot run this cell, and a user's cell that fails, are refused before anything is written.
-        which(model)
-        stream_loss(model, prepared.task.train[:3])
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"cell '{settings.cell}': {type(error).__name__}: {error}; mend its step") from error
+    model = LanguageModel(**config, engine=settings.engine)
     if settings.init == "d2l":
         initialise_like_the_book(model)
+    which(model)  # an engine that cannot run this cell is refused before anything is written
     if settings.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), settings.lr)
     else:

@@ -1,0 +1,131 @@
+"""GRU, LSTM and RNN: drop-in replacements for those of ``torch.nn``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gatewise.layers.recurrent import Recurrent
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit: ``torch.nn.GRU`` without a change, on the best engine for the machine.
+
+    r = σ(W_r x_t + b_r + U_r h_{t-1} + b'_r); z likewise; n = tanh(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b'_n));
+    h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}  (Cho et al. 2014, arXiv:1406.1078). Arguments, shapes, weights and errors as in
+    ``torch.nn.GRU`` and :class:`Recurrent`.
+
+    Example:
+        >>> import torch, gatewise
+        >>> reference = torch.nn.GRU(3, 5, num_layers=2)
+        >>> layer = gatewise.GRU(3, 5, num_layers=2)
+        >>> layer.load_state_dict(reference.state_dict())
+        <All keys matched successfully>
+        >>> x = torch.randn(7, 2, 3)
+        >>> torch.equal(layer(x)[0], reference(x)[0])
+        True
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        engine: str = "auto",
+        **other: Any,
+    ) -> None:
+        _refuse_projection(other)
+        super().__init__(
+            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype,
+            engine=engine,
+        )  # fmt: skip
+
+
+class LSTM(Recurrent):
+    """Long short-term memory: ``torch.nn.LSTM`` without a change, ``proj_size`` included.
+
+    i, f, o = σ(W x_t + b + U h_{t-1} + b'); g = tanh(...); c_t = f ⊙ c_{t-1} + i ⊙ g; h_t = o ⊙ tanh(c_t)
+    (Hochreiter and Schmidhuber 1997; Gers et al. 2000). Arguments, shapes, weights and errors as in ``torch.nn.LSTM``.
+
+    Example:
+        >>> import torch, gatewise
+        >>> output, (h, c) = gatewise.LSTM(3, 5, proj_size=2)(torch.zeros(7, 4, 3))
+        >>> output.shape, h.shape, c.shape
+        (torch.Size([7, 4, 2]), torch.Size([1, 4, 2]), torch.Size([1, 4, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device,
+            dtype, engine=engine,
+        )  # fmt: skip
+
+
+class RNN(Recurrent):
+    """Simple recurrent network: ``torch.nn.RNN`` without a change.
+
+    h_t = tanh(W x_t + b + U h_{t-1} + b'), or max(0, ·) with ``nonlinearity="relu"`` (Elman 1990). Arguments,
+    shapes, weights and errors as in ``torch.nn.RNN``.
+
+    Example:
+        >>> import torch, gatewise
+        >>> gatewise.RNN(3, 5, nonlinearity="relu")(torch.zeros(7, 4, 3))[1].shape
+        torch.Size([1, 4, 5])
+    """
+
+    _dims_noun = " tensor"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        engine: str = "auto",
+        **other: Any,
+    ) -> None:
+        _refuse_projection(other)
+        cells = {"tanh": "rnn", "relu": "rnn-relu"}
+        if nonlinearity not in tuple(cells):
+            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+        super().__init__(
+            cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
+            device, dtype, engine=engine,
+        )  # fmt: skip
+        self.nonlinearity = nonlinearity
+
+
+def _refuse_projection(other: dict[str, Any]) -> None:
+    if "proj_size" in other:
+        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+    if other:
+        raise TypeError(f"unexpected keyword argument '{next(iter(other))}'")
