@@ -74,7 +74,7 @@ def train_text_command(
         str | None, _option(TRAINING, "`sequential` (default: the state is carried) or `random` (it starts at zero).")
     ] = None,
     optimizer: Annotated[str | None, _option(TRAINING, "`adamw` (default) or `sgd`.")] = None,
-    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.005).")] = None,
+    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.01).")] = None,
     weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.01).")] = None,
     clip: Annotated[
         float | None, _option(TRAINING, "Largest norm of the gradient (default 1; 0: no clipping).")

@@ -65,7 +65,7 @@ class TextSettings:
     steps: int = 64
     partition: str = "sequential"
     optimizer: str = "adamw"
-    lr: float = 0.005
+    lr: float = 0.01
     weight_decay: float = 0.01
     clip: float = 1.0
     epochs: int = 0
