@@ -9,7 +9,8 @@ import torch
 from gatewise.data import read_text
 from gatewise.errors import UserError
 from gatewise.training import RECIPES, TextSettings, text_settings
-from gatewise.training.text_run import _model_config, prepare
+from gatewise.training.text_run import _model_config
+from gatewise.training.text_source import prepare
 
 
 def test_defaults():
@@ -80,7 +81,7 @@ BAD = [
     ({"heldout": -0.1}, "--heldout"),
     ({"dropout": 1.0}, "--dropout"),
     ({"warmup": 1.0}, "--warmup"),
-    ({"embedding": -1}, "--embedding"),
+    ({"embedding": -2}, "--embedding"),
     ({"seed": -1}, "--seed"),
     ({"seed": 2**63}, "--seed"),
     ({"threads": -1}, "--threads"),

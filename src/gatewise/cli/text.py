@@ -60,7 +60,10 @@ def train_text_command(
     cell_file: CellFile = None,
     layers: Annotated[int | None, _option(MODEL, "Recurrent layers (default 1).")] = None,
     hidden: Annotated[int | None, _option(MODEL, "Units of a layer (default 256).")] = None,
-    embedding: Annotated[int | None, _option(MODEL, "Features of a learned embedding (default 0: one-hot).")] = None,
+    embedding: Annotated[
+        int | None,
+        _option(MODEL, "Features of a learned embedding (0: one-hot; default: one-hot up to 256 tokens, else 128)."),
+    ] = None,
     dropout: Annotated[float | None, _option(MODEL, "Dropout between layers and before the head (default 0).")] = None,
     init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
     engine: Annotated[
@@ -74,13 +77,13 @@ def train_text_command(
         str | None, _option(TRAINING, "`sequential` (default: the state is carried) or `random` (it starts at zero).")
     ] = None,
     optimizer: Annotated[str | None, _option(TRAINING, "`adamw` (default) or `sgd`.")] = None,
-    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.01).")] = None,
-    weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.01).")] = None,
+    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.012).")] = None,
+    weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.05).")] = None,
     clip: Annotated[
         float | None, _option(TRAINING, "Largest norm of the gradient (default 1; 0: no clipping).")
     ] = None,
     schedule: Annotated[str | None, _option(TRAINING, "`cosine` (default) or `constant`.")] = None,
-    warmup: Annotated[float | None, _option(TRAINING, "Share of the run in which lr rises (default 0.02).")] = None,
+    warmup: Annotated[float | None, _option(TRAINING, "Share of the run in which lr rises (default 0.05).")] = None,
     evaluations: Annotated[int | None, _option(TRAINING, "Looks at the held-out text on the way (default 10).")] = None,
     patience: Annotated[
         int | None, _option(TRAINING, "Stop after so many looks without a gain (default: never).")

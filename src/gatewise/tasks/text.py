@@ -75,7 +75,7 @@ class TextTask:
         logits, state = model(inputs, state if self.carries_state else None)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten()), detach(state)
 
-    def quick_loss(self, model: LanguageModel, streams: int = 64, most: int = 1 << 17) -> float:
+    def quick_loss(self, model: LanguageModel, streams: int = 64, most: int = 1 << 15) -> float:
         """An estimate of :func:`heldout_loss`, many streams at a time: each stream starts from a zero state."""
         ids = self.heldout[: most + 1]
         streams = max(1, min(streams, (len(ids) - 1) // 256))

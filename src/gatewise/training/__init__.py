@@ -5,7 +5,9 @@ from gatewise.training.metrics import finite, perplexity
 from gatewise.training.progress import Reporter, Silent, reporter
 from gatewise.training.run import Run
 from gatewise.training.settings import RECIPES, TextSettings, text_settings
-from gatewise.training.text_run import Source, TrainedText, load_text_run, resume_text, train_text
+from gatewise.training.text_run import resume_text, train_text
+from gatewise.training.text_source import Source
+from gatewise.training.trained_text import TrainedText, load_text_run
 
 __all__ = [
     "RECIPES",

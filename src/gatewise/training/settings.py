@@ -12,6 +12,9 @@ from gatewise.data import KINDS
 from gatewise.engines import check_engine
 from gatewise.errors import UserError
 
+AUTO = -1
+"""The embedding that suits the vocabulary."""
+
 NUMPY_ENGINE = "numpy"
 """The engine of ``gatewise.scratch``: trains the textbook GRU, every gradient derived by hand."""
 
@@ -24,7 +27,7 @@ class TextSettings:
         cell: the cell's name.
         layers: recurrent layers.
         hidden: units of a layer.
-        embedding: features of the learned embedding; 0 is one-hot.
+        embedding: features of the learned embedding; 0 is one-hot; -1 is one-hot for up to 256 tokens, else 128.
         dropout: on the embedding, between layers, before the head.
         tokens: "char", "word", "byte" or "bpe".
         vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: the library's choice).
@@ -54,7 +57,7 @@ class TextSettings:
     cell: str = "gru"
     layers: int = 1
     hidden: int = 256
-    embedding: int = 0
+    embedding: int = AUTO
     dropout: float = 0.0
     tokens: str = "char"
     vocabulary: int = 0
@@ -65,13 +68,13 @@ class TextSettings:
     steps: int = 64
     partition: str = "sequential"
     optimizer: str = "adamw"
-    lr: float = 0.01
-    weight_decay: float = 0.01
+    lr: float = 0.012
+    weight_decay: float = 0.05
     clip: float = 1.0
     epochs: int = 0
     minutes: float = 3.0
     schedule: str = "cosine"
-    warmup: float = 0.02
+    warmup: float = 0.05
     init: str = "default"
     engine: str = "auto"
     keep: str = "best"
@@ -93,6 +96,8 @@ class TextSettings:
             value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
             if isinstance(value, str):
                 continue
+            if field.name == "embedding" and value == AUTO:
+                continue
             if not math.isfinite(value) or value < 0:
                 raise UserError(f"{option} {value}: want a number of at least 0")
             most = _MOST.get(field.name, _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT)
@@ -108,6 +113,12 @@ class TextSettings:
             raise UserError(f"--patience {self.patience}: nothing is held out to look at; give --heldout above 0")
         if self.engine == NUMPY_ENGINE:
             self._check_numpy()
+
+    def embedding_for(self, vocabulary_size: int) -> int:
+        """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""
+        if self.embedding != AUTO:
+            return self.embedding
+        return 0 if vocabulary_size <= 256 else 128
 
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
@@ -150,7 +161,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Named sets of settings. ``d2l`` is the experiment of *Dive into Deep Learning*, chapter 10."""
 
 _NUMPY_DEFAULTS: dict[str, Any] = {
-    "cell": "gru-before", "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
+    "cell": "gru-before", "embedding": 0, "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
 }  # fmt: skip
 
 

@@ -1,0 +1,127 @@
+"""Where the text of a run comes from, and how it is made ready for training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatewise.cells import CELLS
+from gatewise.data import Tokenizer, clean_like_the_book, fit_tokenizer, python_reference, read_text
+from gatewise.errors import UserError
+from gatewise.tasks import TextTask
+from gatewise.training.run import Run
+from gatewise.training.settings import TextSettings
+
+PYTHON_REFERENCE = "python-reference"
+"""The name of the text that every CPython carries."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the text of a run comes from.
+
+    Attributes:
+        path: a text file, or None for the language reference of Python itself.
+        encoding: of the file.
+    """
+
+    path: Path | None = None
+    encoding: str = "utf-8"
+
+    @property
+    def name(self) -> str:
+        return self.path.stem if self.path else PYTHON_REFERENCE
+
+    def read(self) -> str:
+        return read_text(self.path, self.encoding) if self.path else python_reference()
+
+    def to_config(self, text: str) -> dict[str, Any]:
+        return {
+            "path": str(self.path.resolve()) if self.path else "",
+            "encoding": self.encoding,
+            "characters": len(text),
+            "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        }
+
+    @classmethod
+    def from_config(cls, data: dict[str, Any]) -> Source:
+        return cls(Path(data["path"]) if data.get("path") else None, data.get("encoding", "utf-8"))
+
+
+def split(text: str, settings: TextSettings) -> tuple[str, str]:
+    """The text, cleaned, as what is learned and what is held out: its end."""
+    if settings.clean == "d2l":
+        text = clean_like_the_book(text)
+    if settings.train_tokens and settings.tokens != "char":
+        raise UserError("--train-tokens counts characters: it goes with --tokens char; use --heldout instead")
+    cut = settings.train_tokens or len(text) - int(len(text) * settings.heldout)
+    if cut > len(text):
+        raise UserError(f"--train-tokens {cut}: the text has {len(text):,} characters only; give less")
+    if not cut:
+        raise UserError("the text is empty once cleaned; give another, or leave --clean out")
+    return text[:cut], text[cut:]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A text made ready for training."""
+
+    tokenizer: Tokenizer
+    task: TextTask
+    train_text: str
+
+
+def prepare(text: str, settings: TextSettings, say: Callable[[str], None] = lambda line: None) -> Prepared:
+    """Clean, split, tokenise, cut into windows.
+
+    The vocabulary is that of the training part; the book's is that of the whole novel, so ``clean="d2l"`` takes it.
+    """
+    train_text, heldout_text = split(text, settings)
+    tokenizer = fit_tokenizer(
+        settings.tokens,
+        train_text + heldout_text if settings.clean == "d2l" else train_text,
+        vocabulary_size=settings.vocabulary or None,
+    )
+    train, heldout = tokenizer.encode(train_text), tokenizer.encode(heldout_text)
+    batch = settings.batch
+    # A random partition may lose a window to its offset.
+    usable = len(train) - (settings.steps if settings.partition == "random" else 1)
+    rows = usable // settings.steps
+    if 1 <= rows < batch:
+        say(f"the text has {len(train):,} tokens: {rows} rows of {settings.steps} instead of {batch}")
+        batch = rows
+    task = TextTask(train, heldout, batch, settings.steps, settings.partition, settings.seed)
+    return Prepared(tokenizer, task, train_text)
+
+
+def read_settings(run: Run) -> tuple[TextSettings, Source]:
+    """The settings and the source that a run's ``config.toml`` records."""
+    config = run.read_config()
+    if config["task"] != "text":
+        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of text; give a text run")
+    check_cell(run.config_file, config.get("settings"))
+    try:
+        return TextSettings(**config["settings"]), Source.from_config(config["data"])
+    except UserError as error:
+        raise UserError(f"{run.config_file}: {error}") from None
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
+
+
+def check_cell(path: Path, model: Any) -> None:
+    """Raise if a configuration names a cell that is not registered here."""
+    cell = model.get("cell") if isinstance(model, dict) else None
+    if isinstance(cell, str) and cell not in CELLS:
+        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
+
+
+def same_text(run: Run, source: Source) -> str:
+    """The source's text, if it is still the one the run was trained on."""
+    text = source.read()
+    recorded = run.read_config()["data"].get("sha256")
+    if source.to_config(text)["sha256"] != recorded:
+        raise UserError(f"{source.path or PYTHON_REFERENCE}: is not the text that {run.folder} was trained on")
+    return text
