@@ -60,3 +60,8 @@ def test_numbers_of_both_pages_agree():
         return re.findall(r"\d+\.\d+", "\n".join(rows))
 
     assert figures(PAGES[0]) == figures(PAGES[1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in(page):
+    assert "@@" not in page.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gatewise.errors import UserError
-from gatewise.show import draw_curve
+from gatewise.show.curve import draw_curve
 from gatewise.training.checkpoint import read_tensors, replacing, write_tensors, write_text
 
 
@@ -31,7 +31,7 @@ def failing(number):
         (errno.EACCES, "does not allow writing"), (errno.EIO, "could not be written"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("where", ["tempfile.mkstemp", "os.fsync", "pathlib.Path.replace", "pathlib.Path.write_bytes"])
+@pytest.mark.parametrize("where", ["os.open", "os.fsync", "pathlib.Path.replace", "pathlib.Path.write_bytes"])
 @pytest.mark.parametrize("old", [True, False], ids=["over a file", "new"])
 def test_the_old_file_stays_and_nothing_else(number, said, where, old, tmp_path, monkeypatch):
     file = tmp_path / "weights.safetensors"

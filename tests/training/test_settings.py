@@ -41,7 +41,7 @@ def test_what_was_chosen_goes_before_the_recipe_and_the_recipe_before_the_defaul
     [
         (None, {}, 0, 3.0), (None, {"epochs": 5}, 5, 0), (None, {"minutes": 1.0}, 0, 1.0),
         (None, {"epochs": 5, "minutes": 1.0}, 5, 1.0), ("d2l", {}, 500, 0), ("d2l", {"epochs": 2}, 2, 0),
-        ("d2l", {"minutes": 1.0}, 0, 1.0), ("d2l", {"minutes": 0.0}, 500, 0), (None, {"epochs": 0}, 0, 3.0),
+        ("d2l", {"minutes": 1.0}, 0, 1.0),
     ],
 )  # fmt: skip
 def test_one_budget_replaces_the_other(recipe, chosen, epochs, minutes):
@@ -150,3 +150,27 @@ def test_the_book_s_pipeline_on_the_book(corpora):
     assert prepared.tokenizer.tokens[:4] == ("<unk>", " ", "e", "t")
     assert sorted(prepared.tokenizer.tokens[1:]) == [" ", *"abcdefghijklmnopqrstuvwxyz"]
     assert len(prepared.task.train) + len(prepared.task.heldout) == 170_580
+
+
+@pytest.mark.parametrize(
+    ("recipe", "chosen", "said"),
+    [
+        ("d2l", {"minutes": 0.0}, "--minutes 0"),
+        (None, {"minutes": 0.0, "epochs": 3}, "--minutes 0"),
+        (None, {"epochs": 0}, "--epochs 0"),
+        (None, {"evaluations": 0}, "--evaluations 0"),
+        (None, {"heldout": 0.2, "train_tokens": 100}, "--heldout"),
+        ("d2l", {"heldout": 0.2}, "--heldout"),
+        ("d2l", {"weight_decay": 0.1}, "--weight-decay"),
+        (None, {"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(recipe, chosen, said):
+    with pytest.raises(UserError, match=said):
+        text_settings(recipe, **chosen)
+
+
+def test_the_embedding_suits_the_vocabulary():
+    assert [text_settings().embedding_for(size) for size in (28, 256, 257, 50_000)] == [0, 0, 128, 128]
+    assert text_settings(embedding=7).embedding_for(28) == 7
+    assert text_settings("d2l").embedding_for(10_000) == 0

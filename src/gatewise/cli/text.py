@@ -13,12 +13,13 @@ from cyclopts import Group, Parameter
 from gatewise.cli.app import CellFile, app, load_cell_file, train_app
 from gatewise.data import read_text
 from gatewise.errors import UserError
-from gatewise.show import draw_curve
+from gatewise.show import draw_run
 from gatewise.tasks import Sampling, longest_copy
 from gatewise.training import (
     Run,
     Source,
     TrainedText,
+    Watch,
     finite,
     load_text_run,
     perplexity,
@@ -48,7 +49,7 @@ def train_text_command(
     ] = None,
     encoding: Annotated[str, _option(DATA, "The file's encoding.")] = "utf-8",
     tokens: Annotated[str | None, _option(DATA, "`char` (default), `word`, `byte` or `bpe`.")] = None,
-    vocabulary: Annotated[int | None, _option(DATA, "Most tokens in the vocabulary (default: no limit).")] = None,
+    vocabulary: Annotated[int | None, _option(DATA, "Most tokens of the vocabulary (default: all; bpe 1024).")] = None,
     clean: Annotated[str | None, _option(DATA, "`none` (default), or `d2l`: letters only, lower case.")] = None,
     heldout: Annotated[
         float | None, _option(DATA, "Share of the text, its end, that is held out (default 0.1).")
@@ -71,13 +72,13 @@ def train_text_command(
     ] = None,
     minutes: Annotated[float | None, _option(TRAINING, "Wall-clock budget (default 3).")] = None,
     epochs: Annotated[int | None, _option(TRAINING, "Passes over the text, instead of minutes.")] = None,
-    batch: Annotated[int | None, _option(TRAINING, "Rows of a batch (default 32).")] = None,
-    steps: Annotated[int | None, _option(TRAINING, "Tokens of a window (default 64).")] = None,
+    batch: Annotated[int | None, _option(TRAINING, "Rows of a batch (default 64).")] = None,
+    steps: Annotated[int | None, _option(TRAINING, "Tokens of a window (default 32).")] = None,
     partition: Annotated[
         str | None, _option(TRAINING, "`sequential` (default: the state is carried) or `random` (it starts at zero).")
     ] = None,
     optimizer: Annotated[str | None, _option(TRAINING, "`adamw` (default) or `sgd`.")] = None,
-    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.012).")] = None,
+    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.015).")] = None,
     weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.05).")] = None,
     clip: Annotated[
         float | None, _option(TRAINING, "Largest norm of the gradient (default 1; 0: no clipping).")
@@ -114,7 +115,7 @@ def train_text_command(
     )  # fmt: skip
     log = _tensorboard(tensorboard)
     with reporter(quiet) as report:
-        run, summary = train_text(Source(file, encoding), settings, out, report, log)
+        run, summary = train_text(Source(file, encoding), settings, out, Watch(report, log, draw_run))
     _finish(run, summary, json_)
 
 
@@ -134,7 +135,7 @@ def resume_command(
     load_cell_file(cell_file)
     log = _tensorboard(tensorboard)
     with reporter(quiet) as report:
-        done, summary = resume_text(run, report, log)
+        done, summary = resume_text(run, Watch(report, log, draw_run))
     _finish(done, summary, json_)
 
 
@@ -220,15 +221,10 @@ def _tensorboard(wanted: bool) -> Callable[[Run, dict[str, Any]], None] | None:
 
 
 def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
-    draw_curve(
-        run.read_metrics(),
-        run.curve_file,
-        f"{run.folder.name}: {summary['cell']}, {summary['parameters']:,} parameters",
-    )
     _write(load_text_run(run.folder), None, 300, Sampling(temperature=0.7))
     print()
     train, heldout = summary["train_loss"], summary["heldout_loss"]
-    print(f"training   loss {train:.4f}  perplexity {perplexity(train):.3f}  (mean over the last epoch)")
+    print(f"training   loss {train:.4f}  perplexity {perplexity(train):.3f}  (the last epoch's, at most 1,000 steps)")
     if heldout is not None:
         print(f"held out   loss {heldout:.4f}  perplexity {perplexity(heldout):.3f}")
         print(_difference(perplexity(heldout - train)))

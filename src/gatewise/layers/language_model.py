@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.cells import Cell
@@ -62,7 +61,9 @@ class LanguageModel(nn.Module):
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Scores for the token after each of ``tokens``, and the state to go on from."""
         if self.embedding is None:
-            x = F.one_hot(tokens, self.vocabulary_size).to(self.head.weight.dtype)
+            # F.one_hot makes whole numbers of eight bytes, to be copied once more.
+            x = self.head.weight.new_zeros(*tokens.shape, self.vocabulary_size)
+            x.scatter_(-1, tokens.unsqueeze(-1), 1.0)
         else:
             x = self.dropout(self.embedding(tokens))
         output, state = self.recurrent(x, state)

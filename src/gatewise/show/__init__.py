@@ -1,5 +1,5 @@
 """Pictures of runs."""
 
-from gatewise.show.curve import draw_curve
+from gatewise.show.curve import draw_run
 
-__all__ = ["draw_curve"]
+__all__ = ["draw_run"]

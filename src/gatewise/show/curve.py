@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from gatewise.training import Run
 from gatewise.training.checkpoint import replacing
 
 TRAIN, HELDOUT = "#4269d0", "#d1495b"
@@ -47,3 +48,8 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
     with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def draw_run(run: Run) -> None:
+    """Draw a run's ``curve.svg``."""
+    draw_curve(run.read_metrics(), run.curve_file, f"{run.folder.name}: {run.read_config()['settings']['cell']}")

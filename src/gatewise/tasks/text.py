@@ -16,6 +16,9 @@ from gatewise.layers import LanguageModel, detach
 Batch = tuple[Tensor, Tensor]
 
 
+_MOST_SCORES = 1 << 24  # at a time: 64 MB of them
+
+
 class TextTask:
     """Next-token prediction on a training text, measured on a held-out one.
 
@@ -34,8 +37,6 @@ class TextTask:
         >>> inputs.shape, torch.equal(inputs[1:], targets[:-1])
         (torch.Size([5, 2]), True)
     """
-
-    name = "text"
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ def _pass_over(
     training = model.training
     model.eval()
     total, state = 0.0, None
+    chunk = max(1, min(chunk, _MOST_SCORES // (inputs.shape[1] * model.vocabulary_size)))
     for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
         logits, state = model(x, state)
         total += F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum").item()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from types import FrameType
 from typing import Any
 
 from gatewise.errors import UserError
@@ -21,17 +16,10 @@ from gatewise.training.metrics import perplexity
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.schedule import Position, Schedule
+from gatewise.training.signals import Stop
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 _MOST_RECENT = 1000
-
-
-class Interrupted(Exception):  # noqa: N818  (a request from outside, answered)
-    """Ctrl-C or SIGTERM: the step was finished and everything saved."""
-
-    def __init__(self, signum: int, run: Run) -> None:
-        super().__init__(f"stopped and saved; `gatewise resume {run.folder}` goes on from here")
-        self.exit_code = 128 + signum
 
 
 @dataclass
@@ -82,7 +70,8 @@ class Care:
     Attributes:
         looks: how many times the held-out loss is estimated on the way.
         patience: end after so many looks without a gain; 0 never.
-        keep_best: leave the run with its best weights rather than its last.
+        keep_best: leave the run with its best weights rather than its last. The best are chosen by an estimate on the
+            first part of the held-out text, so the held-out loss of a run is a little kind.
         on_row: called with every new row of metrics (TensorBoard).
     """
 
@@ -101,6 +90,7 @@ class _Sitting:
     ) -> None:  # fmt: skip
         self.learner, self.run, self.schedule, self.care = learner, run, schedule, care
         self.journal, self.report, self.about = journal, report, about
+        self.last_batch: Any = None
         self.spent_before = journal.position.seconds
         self.tokens_before = journal.position.tokens
         self.started = self.saved_at = time.perf_counter()
@@ -125,6 +115,7 @@ class _Sitting:
         journal, position = self.journal, self.journal.position
         lr = self.schedule.learning_rate(position)
         loss = self.learner.step(batch, lr)
+        self.last_batch = batch
         journal.recent.append(loss)
         position.batch += 1
         position.step += 1
@@ -160,10 +151,27 @@ class _Sitting:
             self.care.on_row(row)
         self.report.look(row)
 
+    def finish(self) -> None:
+        """The budget is spent."""
+        self.prove()
+        self.journal.finished = True
+        self.write()
+
     def save(self) -> None:
+        """Checkpoint, once the weights are proven."""
+        self.prove()
+        self.write()
+
+    def prove(self) -> None:
+        """Raise :class:`Diverged` if the last update spoiled the weights, which are then those from before it."""
+        if self.last_batch is not None:
+            self.learner.prove(self.last_batch)
+
+    def write(self) -> None:
         """Checkpoint, and the weights to use if the run ended here."""
         self.tick()
-        write_tensors(self.run.last_file, self.learner.save(), {"journal": self.journal.to_dict()})
+        about = {**self.about, "journal": self.journal.to_dict()}
+        write_tensors(self.run.last_file, self.learner.save(), about)
         if self.care.keep_best and self.run.best_file.exists():
             weights = read_tensors(self.run.best_file)
         else:
@@ -184,6 +192,7 @@ def fit(
     journal: Journal,
     report: Reporter,
     about: dict[str, Any],
+    stop: Stop,
 ) -> Journal:
     """Train until the budget is spent.
 
@@ -195,6 +204,7 @@ def fit(
         journal: where to start: new, or from :func:`resume`.
         report: shows the progress.
         about: what ``weights.safetensors`` says of the model.
+        stop: tells when a signal asks to end.
 
     Raises:
         UserError: the loss or the gradient stopped being finite (the last good weights are kept).
@@ -202,30 +212,27 @@ def fit(
     """
     sitting = _Sitting(learner, run, schedule, care, journal, report, about)
     position = journal.position
-    run.last_file.parent.mkdir(exist_ok=True)
-    with _stop_signals() as stop:
+    try:
         sitting.save()
         while not sitting.over():
             batches = learner.task.batches(position.epoch)
             for batch in batches[position.batch :]:
                 if position.batch == 0:
                     learner.start_epoch()
-                try:
-                    sitting.train_on(batch)
-                except Diverged as diverged:
-                    sitting.save()
-                    raise _diverged(run, journal, schedule, diverged) from None
+                sitting.train_on(batch)
                 if position.batch == len(batches):
                     position.epoch, position.batch = position.epoch + 1, 0
                 sitting.look_if_due()
-                if stop:
+                if stop.signum:
                     sitting.save()
-                    raise Interrupted(stop[0], run)
+                    stop.check(run)
                 sitting.save_if_due()
                 if sitting.over():
                     break
-        journal.finished = True
-        sitting.save()
+        sitting.finish()
+    except Diverged as diverged:
+        sitting.write()
+        raise _diverged(run, journal, schedule, diverged) from None
     return journal
 
 
@@ -259,25 +266,3 @@ def _diverged(run: Run, journal: Journal, schedule: Schedule, diverged: Diverged
         f"{run.folder}: {what} at step {journal.position.step + 1} (learning rate {lr:.3g}); the last good weights "
         f"are kept there; lower --lr or --clip and start anew"
     )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that Ctrl-C or SIGTERM puts its number into; a second Ctrl-C stops at once."""
-    got: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        if got:
-            raise KeyboardInterrupt
-        got.append(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield got
-        return
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield got
-    finally:
-        for signum, handler in before.items():
-            with contextlib.suppress(TypeError, ValueError):
-                signal.signal(signum, handler)

@@ -37,6 +37,10 @@ class Learner(Protocol):
         """Train on a batch; its loss. Raises :class:`Diverged` and leaves the last good weights."""
         ...
 
+    def prove(self, batch: Batch) -> None:
+        """Raise :class:`Diverged` if the last update spoiled the weights, and put back those from before it."""
+        ...
+
     def model(self) -> LanguageModel:
         """The model with the present weights, for evaluation and generation."""
         ...
@@ -64,7 +68,7 @@ class TorchLearner:
         self._model, self.task, self._optimizer = model, task, optimizer
         self._clip = clip or math.inf
         self._state: Any = None
-        self._good: list[Tensor] = []  # the weights before the last update
+        self._good = self._weights()  # from before the last update
         model.train()
 
     def start_epoch(self) -> None:
@@ -74,20 +78,34 @@ class TorchLearner:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         loss, state = self.task.loss(self._model, batch, self._state)
-        if not math.isfinite(loss.item()):
-            with torch.no_grad():  # it was the last update that spoiled them
-                for parameter, good in zip(self._model.parameters(), self._good, strict=False):
-                    parameter.copy_(good)
-            raise Diverged(loss.item())
+        self._require_finite(loss.item())
         self._optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
         if not math.isfinite(norm.item()):
             raise Diverged(loss.item())
-        self._good = [parameter.detach().clone() for parameter in self._model.parameters()]
+        self._good = self._weights()
         self._optimizer.step()
         self._state = state
         return loss.item()
+
+    def _weights(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self._model.parameters()]
+
+    def _require_finite(self, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        with torch.no_grad():  # it was the last update that spoiled them
+            for parameter, good in zip(self._model.parameters(), self._good, strict=True):
+                parameter.copy_(good)
+        raise Diverged(loss)
+
+    def prove(self, batch: Batch) -> None:
+        self._model.eval()  # no dropout: proving must not use up random numbers
+        with torch.inference_mode():
+            loss, _ = self.task.loss(self._model, batch, self._state)
+        self._model.train()
+        self._require_finite(loss.item())
 
     def model(self) -> LanguageModel:
         return self._model
@@ -102,6 +120,7 @@ class TorchLearner:
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
         self._model.load_state_dict(_under("model.", saved))
+        self._good = self._weights()
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", saved).items():
             index, _, slot = name.partition(".")
@@ -146,6 +165,13 @@ class NumpyLearner:
             raise Diverged(loss)
         self._good, self._state = before, following
         return loss
+
+    def prove(self, batch: Batch) -> None:
+        with torch.inference_mode():
+            loss, _ = self.task.loss(self.model(), batch, None)
+        if not math.isfinite(loss.item()):
+            self._put(self._good)
+            raise Diverged(loss.item())
 
     def model(self) -> LanguageModel:
         return language_model_of(self._gru)

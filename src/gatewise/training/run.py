@@ -49,11 +49,9 @@ class Run:
         if folder is None:
             return cls(_numbered(Path("runs"), default_name))
         if os.path.exists(folder / "config.toml"):  # and not Path.exists, which fails where the name is too long
-            raise UserError(
-                f"{folder}: holds a run already; go on with it by `gatewise resume {folder}`, or choose another --out"
-            )
+            raise UserError(_holds_a_run(folder))
         try:
-            if os.path.exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+            if os.path.exists(folder) and (not folder.is_dir() or any(f.name not in _LOCKS for f in folder.iterdir())):
                 raise UserError(f"{folder}: is there already and is not an empty folder; choose another --out")
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,6 +95,13 @@ class Run:
             lock.release()
 
     def write_config(self, task: str, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Write ``config.toml``, which makes the folder a run; the lock must be held."""
+        if self.config_file.exists():  # another process was faster
+            raise UserError(_holds_a_run(self.folder))
+        try:
+            self.last_file.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written to: {error.strerror}; choose another --out") from None
         document = tomlkit.document()
         document.add(tomlkit.comment("What was run. `gatewise resume` reads it; the weights carry their own copy."))
         document["format"] = FORMAT
@@ -143,6 +148,13 @@ class Run:
         writer.writerows(rows)
         with replacing(self.metrics_file) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+_LOCKS = (".lock", "lock.pid")
+
+
+def _holds_a_run(folder: Path) -> str:
+    return f"{folder}: holds a run already; go on with it by `gatewise resume {folder}`, or choose another --out"
 
 
 def _read_pid(path: Path) -> str:

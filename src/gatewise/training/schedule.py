@@ -29,9 +29,10 @@ class Position:
 class Schedule:
     """Budget and learning rate.
 
-    lr(p) = peak * p / warmup while p < warmup, then peak * (floor + (1 − floor) (1 + cos(π q)) / 2) with q the share
-    of the rest that is done (Loshchilov and Hutter 2017, arXiv:1608.03983), or peak throughout if not ``cosine``.
-    p is the share of the budget that is spent: steps where steps are counted, else wall-clock time.
+    lr(p) = peak * max(p / warmup, 1/100) while p < warmup, then
+    peak * (floor + (1 − floor) (1 + cos(π q)) / 2), with q the share of the rest that is done (Loshchilov and Hutter
+    2017, arXiv:1608.03983), or peak throughout if not ``cosine``. p is the share of the budget that is spent: of steps
+    or of wall-clock time, whichever is further.
 
     Attributes:
         peak: largest learning rate.
@@ -66,7 +67,7 @@ class Schedule:
     def learning_rate(self, position: Position) -> float:
         p = self.progress(position)
         if p < self.warmup:
-            # One step's worth ahead, so that the very first step moves.
+            # From a hundredth of the peak on, so that the very first step moves.
             return self.peak * max(p, 1e-2 * self.warmup) / self.warmup
         if not self.cosine:
             return self.peak

@@ -28,9 +28,9 @@ class TextSettings:
         layers: recurrent layers.
         hidden: units of a layer.
         embedding: features of the learned embedding; 0 is one-hot; -1 is one-hot for up to 256 tokens, else 128.
-        dropout: on the embedding, between layers, before the head.
+        dropout: on a learned embedding, between layers, before the head.
         tokens: "char", "word", "byte" or "bpe".
-        vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: the library's choice).
+        vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: 1,024).
         clean: "none", or "d2l" for the book's cleaning (letters only, lower case).
         train_tokens: train on the first so many tokens, hold out the rest; 0 uses ``heldout``.
         heldout: share of the text, its end, that is held out.
@@ -64,11 +64,11 @@ class TextSettings:
     clean: str = "none"
     train_tokens: int = 0
     heldout: float = 0.1
-    batch: int = 32
-    steps: int = 64
+    batch: int = 64
+    steps: int = 32
     partition: str = "sequential"
     optimizer: str = "adamw"
-    lr: float = 0.012
+    lr: float = 0.015
     weight_decay: float = 0.05
     clip: float = 1.0
     epochs: int = 0
@@ -146,7 +146,7 @@ _CHOICES = {
     "init": ("default", "d2l"),
     "keep": ("best", "last"),
 }
-_POSITIVE = {"layers", "hidden", "batch", "steps", "lr"}
+_POSITIVE = {"layers", "hidden", "batch", "steps", "lr", "evaluations"}
 _SHARES = {"heldout", "warmup", "dropout"}
 _MOST = {"layers": 1000, "hidden": 1 << 20, "embedding": 1 << 20}
 _MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
@@ -180,6 +180,13 @@ def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
     values = dict(_NUMPY_DEFAULTS) if chosen.get("engine") == NUMPY_ENGINE else {}
     values |= RECIPES.get(recipe or "", {})
     given = {name: value for name, value in chosen.items() if value is not None}
+    for budget in ("minutes", "epochs"):
+        if given.get(budget) == 0:
+            raise UserError(f"--{budget} 0: a run needs a budget; give a number above 0, or leave it out")
+    if given.get("heldout") is not None and (given.get("train_tokens") or values.get("train_tokens")):
+        raise UserError("--heldout: --train-tokens (or the recipe) says already what is held out: all the rest")
+    if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
+        raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
     for one, other in (("epochs", "minutes"), ("minutes", "epochs")):
         # A budget that is given replaces the default or the recipe's; both given is both: whichever ends first.
         if given.get(one) and other not in given:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,24 @@ from gatewise.training.progress import Reporter, Silent
 from gatewise.training.run import Run
 from gatewise.training.schedule import Schedule
 from gatewise.training.settings import NUMPY_ENGINE, TextSettings
-from gatewise.training.text_source import Prepared, Source, prepare, read_settings, same_text
+from gatewise.training.signals import stop_signals
+from gatewise.training.text_source import Prepared, Source, prepare, read_settings, read_tokenizer, same_text
 from gatewise.training.trained_text import TrainedText, load_text_run
 
-RowLog = Callable[[Run, dict[str, Any]], None]
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done beside training.
+
+    Attributes:
+        report: shows the progress.
+        on_row: called with the run and every new row of metrics (TensorBoard).
+        on_trained: called with the run before its summary, the last file, is written (pictures).
+    """
+
+    report: Reporter = field(default_factory=Silent)
+    on_row: Callable[[Run, dict[str, Any]], None] | None = None
+    on_trained: Callable[[Run], None] | None = None
 
 
 def _model_config(settings: TextSettings, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -90,11 +104,7 @@ def _schedule(settings: TextSettings, task: TextTask) -> Schedule:
 
 
 def train_text(
-    source: Source,
-    settings: TextSettings,
-    out: Path | None = None,
-    report: Reporter | None = None,
-    on_row: RowLog | None = None,
+    source: Source, settings: TextSettings, out: Path | None = None, watch: Watch | None = None
 ) -> tuple[Run, dict[str, Any]]:
     """Train a language model in a new run folder; the run and its summary.
 
@@ -102,40 +112,37 @@ def train_text(
         UserError: the text cannot be used, the folder is taken, the loss stopped being finite.
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    report = report or Silent()
+    watch = watch or Watch()
     _use_threads(settings)
     # Recorded, so that a resumed run adds up in the same order.
     settings = replace(settings, threads=torch.get_num_threads())
     text = source.read()
-    prepared = prepare(text, settings, report.say)
+    prepared = prepare(text, settings, say=watch.report.say)
+    data = source.to_config(text)
     learner = _learner(settings, prepared)
     run = Run.create(out, f"{source.name}-{settings.cell}")
     with run.lock():
-        run.write_config("text", asdict(settings), source.to_config(text))
+        run.write_config("text", asdict(settings), data)
         journal = Journal.for_epochs_of(len(prepared.task.batches(0)))
-        return run, _train(run, source, settings, prepared, learner, journal, report, on_row)
+        return run, _train(run, source, settings, prepared, learner, journal, watch)
 
 
-def resume_text(
-    folder: Path, report: Reporter | None = None, on_row: RowLog | None = None
-) -> tuple[Run, dict[str, Any]]:
+def resume_text(folder: Path, watch: Watch | None = None) -> tuple[Run, dict[str, Any]]:
     """Go on with a run that was interrupted, exactly as it would have gone on."""
-    report = report or Silent()
+    watch = watch or Watch()
     run = Run.open(folder)
     with run.lock():
         settings, source = read_settings(run)
         _use_threads(settings)
-        text = same_text(run, source)
-        prepared = prepare(text, settings, report.say)
+        started = run.last_file.exists()
+        tokenizer = read_tokenizer(run.last_file) if started else None
+        prepared = prepare(same_text(run, source), settings, tokenizer, watch.report.say)
         learner = _learner(settings, prepared)
-        if run.last_file.exists():
-            journal = resume(learner, run)
-        else:
-            journal = Journal.for_epochs_of(len(prepared.task.batches(0)))
+        journal = resume(learner, run) if started else Journal.for_epochs_of(len(prepared.task.batches(0)))
         if journal.finished and run.summary_file.exists():
             raise UserError(f"{folder}: this run is finished; train a new one, or `gatewise generate {folder}`")
-        report.say(f"{folder}: going on from step {journal.position.step}")
-        return run, _train(run, source, settings, prepared, learner, journal, report, on_row)
+        watch.report.say(f"{folder}: going on from step {journal.position.step}")
+        return run, _train(run, source, settings, prepared, learner, journal, watch)
 
 
 def _use_threads(settings: TextSettings) -> None:
@@ -145,25 +152,35 @@ def _use_threads(settings: TextSettings) -> None:
 
 def _train(
     run: Run, source: Source, settings: TextSettings, prepared: Prepared, learner: Learner, journal: Journal,
-    report: Reporter, on_row: RowLog | None,
+    watch: Watch,
 ) -> dict[str, Any]:  # fmt: skip
-    model = learner.model()
+    """Fit, measure, sample; the summary, written last, says that all of it is done."""
+    model, task, report = learner.model(), prepared.task, watch.report
     parameters = sum(p.numel() for p in model.parameters())
     engine, reason = (NUMPY_ENGINE, "gradients derived by hand") if isinstance(learner, NumpyLearner) else which(model)
     report.say(
-        f"{source.name}: {len(prepared.task.train):,} tokens to learn, {len(prepared.task.heldout):,} held out, "
+        f"{source.name}: {len(task.train):,} tokens to learn, {len(task.heldout):,} held out, "
         f"vocabulary {prepared.tokenizer.size}"
     )
     report.say(f"{settings.cell}: {parameters:,} parameters, engine {engine} ({reason})")
     about = {"task": "text", "model": _model_config(settings, prepared.tokenizer)}
     about["tokenizer"] = prepared.tokenizer.to_config()
-    care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row and partial(on_row, run))
-    fit(learner, run, _schedule(settings, prepared.task), care, journal, report, about)
+    on_row = watch.on_row and partial(watch.on_row, run)
+    care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row)
+    with stop_signals() as stop:
+        fit(learner, run, _schedule(settings, task), care, journal, report, about, stop)
+        trained = load_text_run(run.folder)
+        with report.counting("measuring the held-out text", len(task.heldout)) as counted:
 
-    trained = load_text_run(run.folder)
-    task = prepared.task
-    with report.counting("measuring the held-out text", len(task.heldout)) as progress:
-        heldout = task.heldout_loss(trained.model, progress)
+            def progress(amount: int) -> None:
+                counted(amount)
+                stop.check(run)
+
+            heldout = task.heldout_loss(trained.model, progress)
+        _write_samples(run, trained, prepared, report)
+        if watch.on_trained is not None:
+            watch.on_trained(run)
+        stop.check(run)
     position, loss = journal.position, journal.train_loss()
     summary = {
         "task": "text", "cell": settings.cell, "engine": engine, "parameters": parameters,
@@ -171,7 +188,6 @@ def _train(
         "tokens_per_second": round(position.tokens / max(position.seconds, 1e-9)), "train_loss": loss,
         "train_perplexity": perplexity(loss), "heldout_loss": heldout, "heldout_perplexity": perplexity(heldout),
     }  # fmt: skip
-    _write_samples(run, trained, prepared, report)
     run.write_summary(finite(summary))
     return finite(summary)
 

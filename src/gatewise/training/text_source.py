@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.cells import CELLS
-from gatewise.data import Tokenizer, clean_like_the_book, fit_tokenizer, python_reference, read_text
+from gatewise.data import (
+    UNKNOWN,
+    Tokenizer,
+    clean_like_the_book,
+    fit_tokenizer,
+    python_reference,
+    read_text,
+    tokenizer_from_config,
+)
 from gatewise.errors import UserError
 from gatewise.tasks import TextTask
+from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
 from gatewise.training.settings import TextSettings
 
@@ -39,8 +48,13 @@ class Source:
         return read_text(self.path, self.encoding) if self.path else python_reference()
 
     def to_config(self, text: str) -> dict[str, Any]:
+        path = str(self.path.resolve()) if self.path else ""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{path!r}: a file name that is not UTF-8 cannot be recorded; rename the file") from None
         return {
-            "path": str(self.path.resolve()) if self.path else "",
+            "path": path,
             "encoding": self.encoding,
             "characters": len(text),
             "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
@@ -74,17 +88,21 @@ class Prepared:
     train_text: str
 
 
-def prepare(text: str, settings: TextSettings, say: Callable[[str], None] = lambda line: None) -> Prepared:
+def prepare(
+    text: str,
+    settings: TextSettings,
+    tokenizer: Tokenizer | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Prepared:
     """Clean, split, tokenise, cut into windows.
 
     The vocabulary is that of the training part; the book's is that of the whole novel, so ``clean="d2l"`` takes it.
+    A run that exists has its tokenizer already, and keeps it.
     """
     train_text, heldout_text = split(text, settings)
-    tokenizer = fit_tokenizer(
-        settings.tokens,
-        train_text + heldout_text if settings.clean == "d2l" else train_text,
-        vocabulary_size=settings.vocabulary or None,
-    )
+    if tokenizer is None:
+        whole = train_text + heldout_text if settings.clean == "d2l" else train_text
+        tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary or None)
     train, heldout = tokenizer.encode(train_text), tokenizer.encode(heldout_text)
     batch = settings.batch
     # A random partition may lose a window to its offset.
@@ -94,6 +112,9 @@ def prepare(text: str, settings: TextSettings, say: Callable[[str], None] = lamb
         say(f"the text has {len(train):,} tokens: {rows} rows of {settings.steps} instead of {batch}")
         batch = rows
     task = TextTask(train, heldout, batch, settings.steps, settings.partition, settings.seed)
+    unknown = 0 if tokenizer.unk_id is None else int((heldout == tokenizer.unk_id).sum())
+    if unknown:
+        say(f"{unknown:,} of {len(heldout):,} held-out tokens are unknown to the training text and count as {UNKNOWN}")
     return Prepared(tokenizer, task, train_text)
 
 
@@ -123,5 +144,16 @@ def same_text(run: Run, source: Source) -> str:
     text = source.read()
     recorded = run.read_config()["data"].get("sha256")
     if source.to_config(text)["sha256"] != recorded:
-        raise UserError(f"{source.path or PYTHON_REFERENCE}: is not the text that {run.folder} was trained on")
+        raise UserError(
+            f"{source.path or PYTHON_REFERENCE}: is not the text that {run.folder} was trained on; bring that back"
+        )
     return text
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer that a run's file records: fitting it anew need not number the tokens alike."""
+    about, _ = read_about(path)
+    try:
+        return tokenizer_from_config(about["tokenizer"])
+    except (KeyError, UserError) as error:
+        raise UserError(f"{path}: records no tokenizer ({error}); use another copy, or train anew") from None

@@ -56,7 +56,7 @@ class TrainedText:
     def heldout_loss(self, report: Reporter | None = None) -> tuple[float, int]:
         """Nats per token on the run's own held-out text, and how many tokens that is."""
         settings, source = read_settings(self.run)
-        task = prepare(same_text(self.run, source), settings).task
+        task = prepare(same_text(self.run, source), settings, self.tokenizer).task
         if not len(task.heldout):
             raise UserError(f"{self.run.folder}: held nothing out; give a text to evaluate on")
         with (report or Silent()).counting("measuring", len(task.heldout)) as progress:
