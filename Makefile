@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 demo: .venv/.ready
 	$(BIN)/gatewise train text --minutes 1 --hidden 256
-	@echo
+
 
 test: .venv/.ready-dev
 	$(BIN)/python -m pytest
@@ -27,14 +27,14 @@ bench: .venv/.ready-dev
 # torch first: the pinned version then satisfies the package's range, and nothing newer is fetched.
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "Setting up .venv (once)"
-	$(PYTHON) -m venv .venv
-	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e .
+	@$(PYTHON) -m venv .venv
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) -e .
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
 	@echo "Adding the tools for tests and checks (once)"
-	$(PIP) -e ".[dev]"
+	@$(PIP) -e ".[dev]"
 	@touch $@
 
 clean:

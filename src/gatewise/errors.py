@@ -1,5 +1,8 @@
 """What a user did wrong, said in one line: what is wrong, where, and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake the user can mend.
@@ -18,3 +21,16 @@ class UserError(ValueError):
 
 class UnsupportedOperationError(UserError):
     """A cell uses an operation that the graph does not know; the reference engine still runs the cell."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a message: the nearest known name, or all of them.
+
+    >>> nearest("gruu", ["rnn", "gru"])
+    "did you mean 'gru'?"
+    >>> nearest("transformer", ["rnn", "gru"])
+    'known: rnn, gru'
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

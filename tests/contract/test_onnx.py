@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from comparison import one_or_all
@@ -14,8 +15,6 @@ from torch import nn
 
 from gatewise import Recurrent
 from gatewise.engines import ENGINES
-
-onnx = pytest.importorskip("onnx")
 
 # The rows of our gates in ONNX's stack: GRU z, r, h; LSTM i, o, f, c; peepholes i, o, f.
 ROWS = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 2, 3, 1]}

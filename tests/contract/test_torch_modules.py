@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence
 import gatewise
 from gatewise.engines import ENGINES
 
-pytest.importorskip("expecttest", reason="torch.testing._internal needs expecttest")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_modules import ModuleErrorEnum, module_db

@@ -2,6 +2,6 @@
 
 from gatewise.cells import rnn, gru, lstm  # noqa: F401, I001  (each import registers its cells, in this order)
 from gatewise.cells.cell import Cell, Connections, Named, connections
-from gatewise.cells.registry import CELLS, nearest, register, resolve
+from gatewise.cells.registry import CELLS, register, resolve
 
-__all__ = ["CELLS", "Cell", "Connections", "Named", "connections", "nearest", "register", "resolve"]
+__all__ = ["CELLS", "Cell", "Connections", "Named", "connections", "register", "resolve"]

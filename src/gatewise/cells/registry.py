@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import TypeVar
 
 from gatewise.cells.cell import Cell
-from gatewise.errors import UserError
+from gatewise.errors import UserError, nearest
 
 CELLS: dict[str, type[Cell]] = {}
 """Name -> cell class, in the order in which ``gatewise cells`` lists them."""
@@ -45,16 +44,6 @@ def register(name: str) -> Callable[[CellClass], CellClass]:
         return cell
 
     return add
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint for a message: the nearest known name, or all of them.
-
-    >>> nearest("gruu", ["rnn", "gru"])
-    "did you mean 'gru'?"
-    """
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
 def resolve(cell: str | type[Cell] | Cell) -> Cell:

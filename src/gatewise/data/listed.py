@@ -30,7 +30,8 @@ class _ListedTokenizer(Tokenizer):
     def fit(cls, text: str, vocabulary_size: int | None, min_frequency: int) -> Self:
         if vocabulary_size is not None and vocabulary_size < 2:
             raise UserError(
-                f"a vocabulary of {vocabulary_size} has no room for {UNKNOWN} and one {cls.kind}: give 2 or more"
+                f"a vocabulary of {vocabulary_size} has no room for {UNKNOWN} and one {cls.kind}: "
+                "give 2 or more (--vocabulary)"
             )
         counts = Counter(piece for piece in cls.split(text) if not LONE_SURROGATE.search(piece))
         # most_common keeps the order of first appearance among equals.

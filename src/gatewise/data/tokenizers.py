@@ -6,14 +6,13 @@ text, have no ``<unk>``, and a character may span several tokens, which is why d
 `Decoder`.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from gatewise.data.listed import CharTokenizer, WordTokenizer
 from gatewise.data.tokenizer import Tokenizer, malformed
 from gatewise.data.utf8 import BPETokenizer, ByteTokenizer
-from gatewise.errors import UserError
+from gatewise.errors import UserError, nearest
 
 _TOKENIZERS: dict[str, type[Tokenizer]] = {
     tokenizer.kind: tokenizer for tokenizer in (CharTokenizer, WordTokenizer, ByteTokenizer, BPETokenizer)
@@ -67,6 +66,4 @@ def tokenizer_from_config(config: Mapping[str, Any]) -> Tokenizer:
 def _class_of(kind: str) -> type[Tokenizer]:
     if kind in _TOKENIZERS:
         return _TOKENIZERS[kind]
-    near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
-    suggestion = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"unknown tokenizer {kind!r}: {suggestion}There are {', '.join(KINDS)}")
+    raise UserError(f"no tokens are called {kind!r}: {nearest(kind, KINDS)}")

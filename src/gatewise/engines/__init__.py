@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from gatewise.engines.eager import EagerEngine
 from gatewise.engines.request import Engine, Request, States, Weights
 from gatewise.engines.torch import TorchEngine
-from gatewise.errors import UserError
+from gatewise.errors import UserError, nearest
 
 ENGINES: list[Engine] = [TorchEngine(), EagerEngine()]
 """In the order of preference. A new engine is one module and one entry here."""
@@ -29,9 +28,7 @@ def check_engine(name: str) -> None:
     """Raise unless ``name`` is "auto" or an engine's name."""
     known = ["auto", *(e.name for e in ENGINES)]
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-        raise UserError(f"no engine is called '{name}': {hint}")
+        raise UserError(f"no engine is called '{name}': {nearest(name, known)}")
 
 
 def choose(request: Request, name: str = "auto") -> tuple[Engine, str]:

@@ -1,4 +1,8 @@
-"""GRU, LSTM and RNN: drop-in replacements for those of ``torch.nn``."""
+"""GRU, LSTM and RNN: drop-in replacements for those of ``torch.nn``.
+
+What goes by torch's own classes does not know them: ``isinstance(layer, nn.RNNBase)``, ``torch.jit.script``,
+``quantize_dynamic``.
+"""
 
 from __future__ import annotations
 

@@ -172,7 +172,10 @@ class Recurrent(nn.Module):
                     nn.init.constant_(row, self.cell.vectors[vector])
 
     def flatten_parameters(self) -> None:
-        """Does nothing: kept so that code written for torch.nn runs unchanged."""
+        """Does nothing: kept so that code written for torch.nn runs unchanged.
+
+        On a GPU cuDNN then gathers the weights itself on every call.
+        """
 
     def extra_repr(self) -> str:
         text = f"{self.cell.name}, " if type(self) is Recurrent else ""

@@ -43,7 +43,7 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: want a number above 0 and at most 1")
         if abs(self.seed) >= 1 << 63:
-            raise UserError(f"--seed {self.seed}: want a whole number of at most 18 digits")
+            raise UserError(f"--seed {self.seed}: want a whole number below 2^63")
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

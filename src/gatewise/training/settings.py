@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.cells import nearest, resolve
+from gatewise.cells import resolve
 from gatewise.data import KINDS
 from gatewise.engines import check_engine
-from gatewise.errors import UserError
+from gatewise.errors import UserError, nearest
 
 AUTO = -1
 """The embedding that suits the vocabulary."""
