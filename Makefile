@@ -6,8 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test test-all check bench clean
 
 demo: .venv/.ready
-	$(BIN)/gatewise train text --minutes 1 --hidden 256
-
+	@$(BIN)/gatewise train text --minutes 1
 
 test: .venv/.ready-dev
 	$(BIN)/python -m pytest
