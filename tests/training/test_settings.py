@@ -171,6 +171,6 @@ def test_what_would_have_no_effect_is_refused(recipe, chosen, said):
 
 
 def test_the_embedding_suits_the_vocabulary():
-    assert [text_settings().embedding_for(size) for size in (28, 256, 257, 50_000)] == [0, 0, 128, 128]
+    assert [text_settings().embedding_for(size) for size in (28, 256, 257, 50_000)] == [64, 64, 128, 128]
     assert text_settings(embedding=7).embedding_for(28) == 7
     assert text_settings("d2l").embedding_for(10_000) == 0

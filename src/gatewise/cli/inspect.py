@@ -65,17 +65,17 @@ def doctor_command() -> None:
         ("GPU", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that PyTorch can use"),
         ("engine torch", "ready: rnn, rnn-relu, gru, lstm"),
         ("engine eager", "ready: every cell"),
-        ("extra bpe", _extra("tokenizers", "bpe")),
-        ("extra tensorboard", _extra("tensorboard", "tensorboard")),
+        ("extra bpe", _extra("tokenizers")),
+        ("extra tensorboard", _extra("tensorboard")),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
 
 
-def _extra(module: str, extra: str) -> str:
+def _extra(module: str) -> str:
     if find_spec(module) is None:
-        return f'not installed: pip install "gatewise[{extra}]"'
+        return f"not installed: pip install {module}"
     try:
         return f"ready: {module} {version(module)}"
     except PackageNotFoundError:

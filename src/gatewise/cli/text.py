@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +66,7 @@ def train_text_command(
     hidden: Annotated[int | None, _option(MODEL, "Units of a layer (default 256).")] = None,
     embedding: Annotated[
         int | None,
-        _option(MODEL, "Features of a learned embedding (0: one-hot; default: one-hot up to 256 tokens, else 128)."),
+        _option(MODEL, "Features of a learned embedding (0: one-hot; default: 64 up to 256 tokens, else 128)."),
     ] = None,
     dropout: Annotated[float | None, _option(MODEL, "Dropout between layers and before the head (default 0).")] = None,
     init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
@@ -78,7 +81,7 @@ def train_text_command(
         str | None, _option(TRAINING, "`sequential` (default: the state is carried) or `random` (it starts at zero).")
     ] = None,
     optimizer: Annotated[str | None, _option(TRAINING, "`adamw` (default) or `sgd`.")] = None,
-    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.015).")] = None,
+    lr: Annotated[float | None, _option(TRAINING, "Peak learning rate (default 0.01).")] = None,
     weight_decay: Annotated[float | None, _option(TRAINING, "Of AdamW (default 0.05).")] = None,
     clip: Annotated[
         float | None, _option(TRAINING, "Largest norm of the gradient (default 1; 0: no clipping).")
@@ -116,7 +119,7 @@ def train_text_command(
     log = _tensorboard(tensorboard)
     with reporter(quiet) as report:
         run, summary = train_text(Source(file, encoding), settings, out, Watch(report, log, draw_run))
-    _finish(run, summary, json_)
+    _finish(run, summary, json_, cell_file)
 
 
 @app.command(name="resume")
@@ -136,7 +139,7 @@ def resume_command(
     log = _tensorboard(tensorboard)
     with reporter(quiet) as report:
         done, summary = resume_text(run, Watch(report, log, draw_run))
-    _finish(done, summary, json_)
+    _finish(done, summary, json_, cell_file)
 
 
 @app.command(name="generate")
@@ -150,13 +153,18 @@ def generate_command(
     top_k: Annotated[int, Parameter(help="Choose among the k likeliest tokens (0: all).")] = 0,
     top_p: Annotated[float, Parameter(help="Choose among the likeliest tokens with this probability together.")] = 1.0,
     greedy: Annotated[bool, Parameter(negative=(), help="Always the likeliest token.")] = False,
-    seed: Annotated[int, Parameter(help="The same seed gives the same text.")] = 0,
+    seed: Annotated[
+        int | None, Parameter(help="The same seed gives the same text (default: a new one, printed).")
+    ] = None,
     cell_file: CellFile = None,
 ) -> None:
     """Write text with a trained model; the longest passage copied from the training text is reported."""
     load_cell_file(cell_file)
-    sampling = Sampling(temperature, top_k, top_p, greedy, seed)
+    drawn = secrets.randbelow(1 << 31) if seed is None else seed
+    sampling = Sampling(temperature, top_k, top_p, greedy, drawn)
     _write(load_text_run(run), prompt, length, sampling)
+    if seed is None and not greedy:
+        print(f"(seed {drawn}: --seed {drawn} writes the same again)", file=sys.stderr)
 
 
 def _write(trained: TrainedText, prompt: str | None, length: int, sampling: Sampling) -> None:
@@ -209,7 +217,7 @@ def _tensorboard(wanted: bool) -> Callable[[Run, dict[str, Any]], None] | None:
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
-        raise UserError('--tensorboard: not installed; run: pip install "gatewise[tensorboard]"') from None
+        raise UserError("--tensorboard: not installed; run: pip install tensorboard") from None
 
     def log(run: Run, row: dict[str, Any]) -> None:
         with SummaryWriter(str(run.folder / "tensorboard")) as writer:
@@ -220,11 +228,11 @@ def _tensorboard(wanted: bool) -> Callable[[Run, dict[str, Any]], None] | None:
     return log
 
 
-def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
+def _finish(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | None) -> None:
     _write(load_text_run(run.folder), None, 300, Sampling(temperature=0.7))
     print()
     train, heldout = summary["train_loss"], summary["heldout_loss"]
-    print(f"training   loss {train:.4f}  perplexity {perplexity(train):.3f}  (the last epoch's, at most 1,000 steps)")
+    print(f"training   loss {train:.4f}  perplexity {perplexity(train):.3f}  (the last epoch's, at most 100 steps)")
     if heldout is not None:
         print(f"held out   loss {heldout:.4f}  perplexity {perplexity(heldout):.3f}")
         print(_difference(perplexity(heldout - train)))
@@ -233,9 +241,12 @@ def _finish(run: Run, summary: dict[str, Any], as_json: bool) -> None:
         f"engine {summary['engine']}"
     )
     print(f"run        {run.folder}")
-    print(f"next       gatewise generate {run.folder}")
-    print(f"           gatewise evaluate {run.folder} FILE")
-    print(f"           gatewise explain {summary['cell']}")
+    # What is printed can be pasted, also where the virtual environment is not activated.
+    command = "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
+    with_cell = f" --cell-file {cell_file}" if cell_file else ""
+    print(f"next       {command} generate {run.folder}{with_cell}")
+    print(f"           {command} evaluate {run.folder} FILE{with_cell}")
+    print(f"           {command} explain {summary['cell']}{with_cell}")
     if as_json:
         print(json.dumps(summary))
 

@@ -166,9 +166,7 @@ def _bpe_library() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise UserError(
-            'BPE needs the tokenizers library, which is not installed: pip install "gatewise[bpe]"'
-        ) from None
+        raise UserError("BPE needs the tokenizers library, which is not installed: pip install tokenizers") from None
     return tokenizers
 
 

@@ -19,7 +19,7 @@ from gatewise.training.schedule import Position, Schedule
 from gatewise.training.signals import Stop
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-_MOST_RECENT = 1000
+_MOST_RECENT = 100
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Journal:
 
     Attributes:
         position: where it stands.
-        recent: losses of the last epoch's steps (the last 1,000 if it has more).
+        recent: losses of the last epoch's steps (the last 100 if it has more).
         rows: what ``metrics.csv`` holds.
         best_loss: smallest held-out estimate so far.
         looks: how many times the held-out loss was looked at.
@@ -49,7 +49,7 @@ class Journal:
         return cls(recent=deque(maxlen=min(steps, _MOST_RECENT)))
 
     def train_loss(self) -> float:
-        """Mean loss over the last epoch's steps, nats per token."""
+        """Mean loss over the last epoch's steps, at most 100, in nats per token."""
         return sum(self.recent) / len(self.recent) if self.recent else math.nan
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Lines(Silent):
         self.say(
             f"step {row['step']}  epoch {row['epoch']}  {duration(row['seconds'])} spent, {self._left} left  "
             f"loss {row['train_loss']:.4f}  perplexity {row['train_perplexity']:.3f}  "
-            f"held-out loss {row['heldout_loss']:.4f}  {row['tokens_per_second']:,} tokens/s"
+            f"held-out estimate {row['heldout_loss']:.4f}  {row['tokens_per_second']:,} tokens/s"
         )
 
     def say(self, text: str) -> None:

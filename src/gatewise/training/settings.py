@@ -27,7 +27,7 @@ class TextSettings:
         cell: the cell's name.
         layers: recurrent layers.
         hidden: units of a layer.
-        embedding: features of the learned embedding; 0 is one-hot; -1 is one-hot for up to 256 tokens, else 128.
+        embedding: features of the learned embedding; 0 is one-hot; -1 is 64 for up to 256 tokens, else 128.
         dropout: on a learned embedding, between layers, before the head.
         tokens: "char", "word", "byte" or "bpe".
         vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: 1,024).
@@ -68,7 +68,7 @@ class TextSettings:
     steps: int = 32
     partition: str = "sequential"
     optimizer: str = "adamw"
-    lr: float = 0.015
+    lr: float = 0.01
     weight_decay: float = 0.05
     clip: float = 1.0
     epochs: int = 0
@@ -118,7 +118,7 @@ class TextSettings:
         """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""
         if self.embedding != AUTO:
             return self.embedding
-        return 0 if vocabulary_size <= 256 else 128
+        return 64 if vocabulary_size <= 256 else 128
 
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):

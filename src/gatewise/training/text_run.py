@@ -157,7 +157,11 @@ def _train(
     """Fit, measure, sample; the summary, written last, says that all of it is done."""
     model, task, report = learner.model(), prepared.task, watch.report
     parameters = sum(p.numel() for p in model.parameters())
-    engine, reason = (NUMPY_ENGINE, "gradients derived by hand") if isinstance(learner, NumpyLearner) else which(model)
+    engine, reason = (
+        (NUMPY_ENGINE, "the textbook's GRU, gradients derived by hand")
+        if isinstance(learner, NumpyLearner)
+        else which(model)
+    )
     report.say(
         f"{source.name}: {len(task.train):,} tokens to learn, {len(task.heldout):,} held out, "
         f"vocabulary {prepared.tokenizer.size}"
