@@ -6,7 +6,7 @@ from gatewise.cells import CELLS, Cell, register
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.graph import explain, trace
-from gatewise.layers import GRU, LSTM, RNN, LanguageModel, Recurrent
+from gatewise.layers import GRU, LSTM, RNN, LanguageModel, Recurrent, stream
 from gatewise.training import load_text_run as load
 
 __version__ = version("gatewise")
@@ -23,6 +23,7 @@ __all__ = [
     "explain",
     "load",
     "register",
+    "stream",
     "trace",
     "which",
 ]

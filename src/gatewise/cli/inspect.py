@@ -1,43 +1,109 @@
-"""Commands that look at cells and at this machine: cells, explain, doctor."""
+"""Commands that look at cells: cells, explain."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+import time
 from typing import Annotated
 
 import torch
 from cyclopts import Parameter
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gatewise.cells import CELLS
+from gatewise.cells import CELLS, resolve
 from gatewise.cli.app import CellFile, app, load_cell_file
 from gatewise.engines import which
+from gatewise.engines.native.build import source
+from gatewise.engines.native.cache import cache_folder
+from gatewise.engines.native.prepare import is_built, prepare, why_off
+from gatewise.errors import UserError
 from gatewise.graph import explain
 from gatewise.layers import Recurrent
 
 
 @app.command(name="cells")
-def cells_command(*, cell_file: CellFile = None) -> None:
-    """List the cells: gates, states, size, engine, source."""
+def cells_command(
+    *,
+    build: Annotated[bool, Parameter(negative=(), help="Compile every cell's kernel now, in float32.")] = False,
+    double: Annotated[bool, Parameter(negative=(), help="With `--build`: in float64 too.")] = False,
+    cell_file: CellFile = None,
+) -> None:
+    """List the cells: gates, states, size, engine, source. With `--build`, compile their kernels."""
+    if double and not build:
+        raise UserError("--double goes with --build: gatewise cells --build --double")
     load_cell_file(cell_file)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("cell", "gates", "states", "parameters", "engine", "source"):
-        table.add_column(heading, justify="right" if heading == "parameters" else "left")
+    if build:
+        _build((torch.float32, torch.float64) if double else (torch.float32,))
+    else:
+        _list()
+
+
+def _list() -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for heading in ("cell", "gates", "states", "parameters", "engine"):
+        table.add_column(heading, justify="right" if heading == "parameters" else "left", no_wrap=True)
+    table.add_column("source", no_wrap=True, overflow="ellipsis", ratio=1)
+    off, engines = why_off(), []
     for name, cell in CELLS.items():
         layer = Recurrent(name, 256, 256)
         count = sum(p.numel() for p in layer.parameters())
-        table.add_row(name, " ".join(cell.gates), " ".join(cell.states), f"{count:,}", which(layer).engine, cell.paper)
+        engines.append(_engine(layer, off))
+        table.add_row(name, " ".join(cell.gates), " ".join(cell.states), f"{count:,}", engines[-1], cell.paper)
     console = Console()
-    console.print(table if console.is_terminal else _plain(table, console))
-    console.print("parameters of one layer with 256 inputs and 256 units; `gatewise explain CELL` prints its equations")
+    if not console.is_terminal:  # whole lines, without blanks at their end
+        console.width, table.expand = 1000, False
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        print(line if console.is_terminal else line.rstrip())
+    if "native*" in engines:
+        print("* compiled when first used, or now by `gatewise cells --build`")
+    print("parameters: of one layer with 256 inputs and 256 units")
+    print("`gatewise explain CELL` prints a cell's equations")
 
 
-def _plain(table: Table, console: Console) -> Table:
-    console.width = max(console.width, 160)
-    return table
+def _engine(layer: Recurrent, off: str | None) -> str:
+    """The engine that runs a layer by default, found without compiling anything."""
+    if off is None:
+        try:
+            return "native" if is_built(layer.cell, torch.get_default_dtype()) else "native*"
+        except UserError:  # the graph has no node for one of the cell's operations
+            pass
+    return which(layer).engine
+
+
+def _build(dtypes: tuple[torch.dtype, ...]) -> None:
+    """Compile what is not there: a bar on a terminal, lines elsewhere, a line for each failure anywhere."""
+    if reason := why_off():
+        raise UserError(reason)
+    kernels = [(name, dtype) for name in CELLS for dtype in dtypes]
+    compiled, there, failed, start = 0, 0, 0, time.perf_counter()
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("", total=len(kernels))
+        for name, dtype in kernels:
+            kernel = f"{name}, {str(dtype).removeprefix('torch.')}"
+            bar.update(task, description=f"compiling {kernel}")
+            try:
+                if not prepare(resolve(name), dtype):
+                    there += 1
+                else:
+                    compiled += 1
+                    if bar.disable:
+                        console.print(f"{kernel}: compiled")
+            except UserError as error:
+                failed += 1
+                console.print(f"{kernel}: {error}")
+            bar.advance(task)
+    seconds = time.perf_counter() - start
+    print(f"{compiled} compiled in {seconds:.0f} s, {there} there already, {failed} failed; in {cache_folder()}")
+    if failed:
+        raise UserError(f"{failed} of {len(kernels)} kernels could not be compiled; the lines above say why")
 
 
 @app.command(name="explain")
@@ -46,37 +112,16 @@ def explain_command(
     /,
     *,
     latex: Annotated[bool, Parameter(negative=(), help="Print LaTeX.")] = False,
+    source_: Annotated[
+        bool, Parameter(name="--source", negative=(), help="Print the C++ that the native engine compiles.")
+    ] = False,
     cell_file: CellFile = None,
 ) -> None:
-    """Print a cell's equations: forward, backward, and every weight's gradient."""
+    """Print a cell's equations: forward, backward, and every weight's gradient; or the C++ made from them."""
+    if latex and source_:
+        raise UserError("--latex prints formulas, --source C++: give one of the two")
     load_cell_file(cell_file)
-    explain(cell, latex)
-
-
-@app.command(name="doctor")
-def doctor_command() -> None:
-    """Show what this machine has, and what is switched off and why."""
-    rows = [
-        ("gatewise", version("gatewise")),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
-        ("CPU", torch.backends.cpu.get_cpu_capability()),
-        ("oneDNN", "yes" if torch.backends.mkldnn.is_available() else "no"),
-        ("GPU", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that PyTorch can use"),
-        ("engine torch", "ready: rnn, rnn-relu, gru, lstm"),
-        ("engine eager", "ready: every cell"),
-        ("extra bpe", _extra("tokenizers")),
-        ("extra tensorboard", _extra("tensorboard")),
-    ]
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
-
-
-def _extra(module: str) -> str:
-    if find_spec(module) is None:
-        return f"not installed: pip install {module}"
-    try:
-        return f"ready: {module} {version(module)}"
-    except PackageNotFoundError:
-        return "ready"
+    if source_:
+        print(source(resolve(cell)), end="")
+    else:
+        explain(cell, latex)

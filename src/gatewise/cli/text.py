@@ -68,10 +68,15 @@ def train_text_command(
         int | None,
         _option(MODEL, "Features of a learned embedding (0: one-hot; default: 64 up to 256 tokens, else 128)."),
     ] = None,
-    dropout: Annotated[float | None, _option(MODEL, "Dropout between layers and before the head (default 0).")] = None,
+    dropout: Annotated[
+        float | None, _option(MODEL, "Dropout between layers and before the head (default 0.1).")
+    ] = None,
     init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
     engine: Annotated[
-        str | None, _option(MODEL, "`auto` (default), `torch`, `eager`, or `numpy`: every gradient by hand.")
+        str | None, _option(MODEL, "`auto` (default), `native`, `torch`, `eager`, or `numpy`: every gradient by hand.")
+    ] = None,
+    precision: Annotated[
+        str | None, _option(MODEL, "`float32` (default), or `bf16` for the products: faster on a CPU with AMX.")
     ] = None,
     minutes: Annotated[float | None, _option(TRAINING, "Wall-clock budget (default 3).")] = None,
     epochs: Annotated[int | None, _option(TRAINING, "Passes over the text, instead of minutes.")] = None,
@@ -112,8 +117,9 @@ def train_text_command(
     settings = text_settings(
         recipe, tokens=tokens, vocabulary=vocabulary, clean=clean, heldout=heldout, train_tokens=train_tokens,
         cell=cell, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, init=init, engine=engine,
-        minutes=minutes, epochs=epochs, batch=batch, steps=steps, partition=partition, optimizer=optimizer, lr=lr,
-        weight_decay=weight_decay, clip=clip, schedule=schedule, warmup=warmup, evaluations=evaluations,
+        precision=precision, minutes=minutes, epochs=epochs, batch=batch, steps=steps, partition=partition,
+        optimizer=optimizer, lr=lr, weight_decay=weight_decay,
+        clip=clip, schedule=schedule, warmup=warmup, evaluations=evaluations,
         patience=patience, keep=keep, seed=seed, threads=threads,
     )  # fmt: skip
     log = _tensorboard(tensorboard)

@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from gatewise.engines.eager import EagerEngine
-from gatewise.engines.request import Engine, Request, States, Weights
+from gatewise.engines.native import NativeEngine
+from gatewise.engines.request import Engine, Input, Request, States, Tokens, Weights
 from gatewise.engines.torch import TorchEngine
 from gatewise.errors import UserError, nearest
 
-ENGINES: list[Engine] = [TorchEngine(), EagerEngine()]
+ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), EagerEngine()]
 """In the order of preference. A new engine is one module and one entry here."""
 
-__all__ = ["ENGINES", "Choice", "Engine", "Request", "States", "Weights", "check_engine", "choose", "which"]
+__all__ = [
+    "ENGINES", "Choice", "Engine", "Input", "Request", "States", "Tokens", "Weights", "check_engine", "check_precision",
+    "choose", "which",
+]  # fmt: skip
 
 
 class Choice(NamedTuple):
@@ -29,6 +33,12 @@ def check_engine(name: str) -> None:
     known = ["auto", *(e.name for e in ENGINES)]
     if name not in known:
         raise UserError(f"no engine is called '{name}': {nearest(name, known)}")
+
+
+def check_precision(precision: str | None) -> None:
+    """Raise unless ``precision`` is None or "bf16"."""
+    if precision not in (None, "bf16"):
+        raise UserError(f"precision={precision!r}: want None (the weights' own) or 'bf16'")
 
 
 def choose(request: Request, name: str = "auto") -> tuple[Engine, str]:
@@ -59,9 +69,9 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
 
     Example:
         >>> import gatewise
-        >>> gatewise.which(gatewise.GRU(3, 5))
-        Choice(engine='torch', reason="torch's own kernel for 'gru'")
-        >>> gatewise.which(gatewise.Recurrent("gru-before", 3, 5)).engine
+        >>> gatewise.which(gatewise.GRU(3, 5, engine="torch"))
+        Choice(engine='torch', reason='asked for')
+        >>> gatewise.which(gatewise.Recurrent("rnn", 3, 5, proj_size=2)).engine
         'eager'
     """
     found = next((module for module in layer.modules() if hasattr(module, "request")), None)

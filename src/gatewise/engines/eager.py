@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Named
-from gatewise.engines.request import Request, States, Weights, run_stack
+from gatewise.engines.request import Input, Request, States, Tokens, Weights, run_stack
 
 
 class EagerEngine:
@@ -23,17 +23,20 @@ class EagerEngine:
     def describe(self, request: Request) -> str:
         return f"the reference: the equations of '{request.cell.name}' step by step"
 
-    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+    def run(self, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
         return run_stack(scan, request, x, lengths, states)
 
 
 def scan(
-    request: Request, weights: Weights, x: Tensor, lengths: Tensor | None, states: States, reverse: bool
+    request: Request, weights: Weights, x: Input, lengths: Tensor | None, states: States, reverse: bool
 ) -> tuple[Tensor, States]:
     """One layer in one direction: ``step`` for every t, the input's projections computed beforehand."""
+    x = x.dense(states[0].dtype) if isinstance(x, Tokens) else x
     cell, steps = request.cell, x.shape[0]
     gates = request.connections.input
-    projections = F.linear(x, weights.input, weights.input_bias).unbind() if weights.input is not None else None
+    projections = (
+        _product(request, x, weights.input, weights.input_bias).unbind() if weights.input is not None else None
+    )
     u = _recurrent_connections(request, weights)
     ends = None if lengths is None else lengths.to(x.device).unsqueeze(1)
 
@@ -53,12 +56,18 @@ def scan(
     return torch.stack(outputs), states
 
 
+def _product(request: Request, value: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    if request.bf16:
+        value, matrix = (factor.to(torch.bfloat16).to(factor.dtype) for factor in (value, matrix))
+    return F.linear(value, matrix, bias)
+
+
 def _recurrent_connections(request: Request, weights: Weights) -> Named:
     """The ``u`` of a step: ``u.<gate>(value)``, ``u.diag.<gate>(value)``, ``u.vector.<name>``."""
     cell, used = request.cell, request.connections
 
     def dense(matrix: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
-        return lambda value: F.linear(value, matrix, bias)
+        return lambda value: _product(request, value, matrix, bias)
 
     def diagonal(row: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda value: row * value

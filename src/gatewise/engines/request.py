@@ -40,7 +40,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Request:
-    """One cell, its weights for every layer and direction (``weights[layer][direction]``), and how they are stacked."""
+    """One cell, its weights for every layer and direction (``weights[layer][direction]``), and how they are stacked.
+
+    With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32.
+    """
 
     cell: Cell
     connections: Connections
@@ -48,6 +51,43 @@ class Request:
     bias: bool
     dropout: float
     training: bool
+    bf16: bool = False
+
+    @property
+    def some_weight(self) -> Tensor | None:
+        """One of the weights, for their type and device; None where a cell has none at all."""
+        parts = vars(self.weights[0][0]).values()
+        return next((part for part in parts if part is not None), None)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An input of whole numbers: each stands for a row of ``embedding``, or for a one-hot vector.
+
+    Attributes:
+        index: (T, B).
+        vocabulary: how many tokens there are; the input's size, where there is no embedding.
+        embedding: (vocabulary, I), or None.
+    """
+
+    index: Tensor
+    vocabulary: int
+    embedding: Tensor | None
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.index.shape
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """The same input as numbers, (T, B, I)."""
+        if self.embedding is not None:
+            return F.embedding(self.index, self.embedding)
+        # F.one_hot makes whole numbers of eight bytes, to be copied once more.
+        x = torch.zeros(*self.index.shape, self.vocabulary, dtype=dtype, device=self.index.device)
+        return x.scatter_(-1, self.index.unsqueeze(-1), 1.0)
+
+
+Input = Tensor | Tokens
 
 
 class Engine(Protocol):
@@ -63,12 +103,12 @@ class Engine(Protocol):
         """What runs the request, for ``which``."""
         ...
 
-    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+    def run(self, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
         """Run the stack.
 
         Args:
             request: cell, weights, stacking.
-            x: (T, B, input).
+            x: (T, B, input), or tokens.
             lengths: (B,) steps of each sequence, on the CPU, each in 1..T; None when all are T long.
             states: for each state (layers x directions, B, size), layer by layer, forward before reverse.
 
@@ -79,15 +119,16 @@ class Engine(Protocol):
         ...
 
 
-Scan = Callable[[Request, Weights, Tensor, Tensor | None, States, bool], tuple[Tensor, States]]
+Scan = Callable[[Request, Weights, Input, Tensor | None, States, bool], tuple[Tensor, States]]
 """One layer in one direction: (request, weights, x, lengths, states, reverse) -> (output, final states)."""
 
 
-def run_stack(scan: Scan, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+def run_stack(scan: Scan, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
     """Layers over layers and directions side by side, from a ``scan`` that runs one of them."""
     finals: list[States] = []
     for layer, directions in enumerate(request.weights):
         if layer > 0 and request.dropout > 0 and request.training:
+            assert isinstance(x, Tensor)
             x = F.dropout(x, request.dropout)
         outputs = []
         for direction, weights in enumerate(directions):
@@ -96,4 +137,7 @@ def run_stack(scan: Scan, request: Request, x: Tensor, lengths: Tensor | None, s
             outputs.append(output)
             finals.append(final)
         x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+    assert isinstance(x, Tensor)
+    if len(finals) == 1:
+        return x, tuple(part.unsqueeze(0) for part in finals[0])
     return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))

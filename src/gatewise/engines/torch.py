@@ -12,7 +12,7 @@ from gatewise.cells import Cell
 from gatewise.cells.gru import GRU
 from gatewise.cells.lstm import LSTM
 from gatewise.cells.rnn import RNN, ReluRNN
-from gatewise.engines.request import Request, States
+from gatewise.engines.request import Input, Request, States, Tokens
 
 # A subclass may have other equations, so the class itself is looked up, not its ancestors.
 _KERNELS: dict[type[Cell], Any] = {
@@ -29,6 +29,8 @@ class TorchEngine:
     name = "torch"
 
     def refuses(self, request: Request) -> str | None:
+        if request.bf16:
+            return "torch multiplies in the weights' own precision"
         if type(request.cell) not in _KERNELS:
             return f"torch has no kernel for the cell '{request.cell.name}'"
         if request.weights[0][0].projection is not None and not isinstance(request.cell, LSTM):
@@ -38,7 +40,8 @@ class TorchEngine:
     def describe(self, request: Request) -> str:
         return f"torch's own kernel for '{request.cell.name}'"
 
-    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+    def run(self, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+        x = x.dense(states[0].dtype) if isinstance(x, Tokens) else x
         kernel = _KERNELS[type(request.cell)]
         settings = (
             [w for layer in request.weights for direction in layer for w in _flat(direction, request.bias)],

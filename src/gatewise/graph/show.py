@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from gatewise.graph.graph import Graph, Node
 from gatewise.graph.trace import trace
 
 SUM, FACTOR, POWER, ATOM = 1, 2, 3, 4  # how tightly an expression binds
+DEEPEST = 50  # operations inside each other, beyond which nobody reads an expression (and Python's stack ends)
 
 
 @dataclass(frozen=True)
-class Style:
+class Style(ABC):
     """How formulas are spelled."""
 
     times: str
@@ -30,11 +32,13 @@ class Style:
     power: str
     fraction: str
 
+    @abstractmethod
     def name(self, text: str) -> str:
-        raise NotImplementedError
+        """A name of ours, as ``da_r``."""
 
+    @abstractmethod
     def previous(self, state: str) -> str:
-        raise NotImplementedError
+        """A state at t - 1."""
 
     def number(self, value: float) -> str:
         if value in (float("inf"), float("-inf")):
@@ -169,7 +173,7 @@ class Printer:
                 return s.calls[op].format(*(e(a) for a in n.args), **numbers), ATOM
 
     def name_what_is_shared(self, needed: list[int]) -> None:
-        """Give a name to what would otherwise be written out in several places at length."""
+        """Give a name to what would otherwise be written out in several places at length, or nested without end."""
         alive, pending = set(), list(needed)
         while pending:
             i = pending.pop()
@@ -177,10 +181,15 @@ class Printer:
                 alive.add(i)
                 pending.extend(self.nodes[i].args)
         uses = Counter(a for i in alive for a in self.nodes[i].args)
+        depth: dict[int, int] = {}
         for i in sorted(alive):
-            if i not in self.aliases and uses[i] > 1 and self._operations(i) > 1:
+            depth[i] = 1 + max((depth[a] for a in self.nodes[i].args), default=0)
+            shared = uses[i] > 1 and self._operations(i) > 1
+            if i not in self.aliases and (shared or depth[i] > DEEPEST):
                 taken = set(self.aliases.values())
                 self.aliases[i] = next(f"s_{k}" for k in range(1, len(self.nodes) + 2) if f"s_{k}" not in taken)
+            if i in self.aliases:
+                depth[i] = 0
 
     def _operations(self, i: int) -> int:
         inner = (a for a in self.nodes[i].args if a not in self.aliases)
@@ -318,32 +327,23 @@ def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
     return lines
 
 
-def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
-    """The forward and the backward equations of a cell, as :func:`explain` prints them.
+def formulas(graph: Graph, latex: bool = False) -> str:
+    """The forward and the backward equations of a traced cell, and the gradient of every weight.
 
-    >>> print(equations("rnn").splitlines()[4])
+    >>> print(formulas(trace("rnn")).splitlines()[1])
       h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
     """
-    cell = resolve(cell)
-    graph = trace(cell)
     backward = derive(graph)
-    style = LATEX if latex else TEXT
-    printer = Printer(graph.nodes, style, _forward_aliases(graph))
+    printer = Printer(graph.nodes, LATEX if latex else TEXT, _forward_aliases(graph))
     forward = _forward_lines(graph, printer)
     backwards = _backward_lines(backward, printer)
     weights = _weight_lines(backward, printer)
     if latex:
         return "\n\n".join(f"\\[\n{part.latex()}\n\\]" for part in (forward, backwards, weights) if part.rows)
 
-    summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
-    inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
-    title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
     given = ", ".join(f"d{s}_t" for s in graph.states)
     return "\n".join(
         [
-            title,
-            cell.paper or "(no source named)",
-            "",
             "Forward, t = 1 ... T",
             forward.text(),
             "",
@@ -355,6 +355,22 @@ def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
             weights.text(),
         ]
     )
+
+
+def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
+    """What :func:`explain` prints: the cell's :func:`formulas`, as text under its title and its source.
+
+    >>> print(equations("rnn").splitlines()[4])
+      h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
+    """
+    cell = resolve(cell)
+    found = formulas(trace(cell), latex)
+    if latex:
+        return found
+    summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
+    inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
+    title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
+    return "\n".join([title, cell.paper or "(no source named)", "", found])
 
 
 def explain(cell: str | type[Cell] | Cell, latex: bool = False, file: TextIO | None = None) -> None:

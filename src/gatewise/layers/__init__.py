@@ -3,5 +3,8 @@
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
 from gatewise.layers.named import GRU, LSTM, RNN
 from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.session import Session, stream
 
-__all__ = ["GRU", "LSTM", "RNN", "LanguageModel", "Recurrent", "detach", "initialise_like_the_book"]
+__all__ = [
+    "GRU", "LSTM", "RNN", "LanguageModel", "Recurrent", "Session", "detach", "initialise_like_the_book", "stream",
+]  # fmt: skip

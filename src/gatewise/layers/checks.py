@@ -80,3 +80,16 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
     if batch and not (int(values.min()) >= 1 and int(values.max()) <= steps):
         raise UserError(f"lengths: want numbers in 1..{steps}, got {int(values.min())}..{int(values.max())}")
     return values.to(torch.int64)
+
+
+def check_tokens(tokens: Tensor, embedding: Tensor | None, input_size: int) -> None:
+    """Tokens are whole numbers, within the embedding or the input's size; an embedding has the input's size."""
+    if tokens.dtype not in (torch.int64, torch.int32):
+        raise UserError(f"an embedding belongs to tokens, whole numbers; the input is {tokens.dtype}")
+    if embedding is not None and (embedding.dim() != 2 or embedding.shape[1] != input_size):
+        raise UserError(f"embedding: want (tokens, {input_size}), the input's size, got {tuple(embedding.shape)}")
+    if torch.compiler.is_compiling():
+        return  # numbers are not known while tracing; a kernel looks at them itself
+    count = input_size if embedding is None else len(embedding)
+    if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < count):
+        raise IndexError(f"a token is outside 0 ... {count - 1}: the tokens run from {tokens.min()} to {tokens.max()}")

@@ -24,6 +24,7 @@ class LanguageModel(nn.Module):
         embedding_size: features of a learned embedding; 0 feeds the one-hot token, as the textbook does.
         dropout: on the embedding, between layers and before the head, while training.
         engine: "auto", or the name of an engine.
+        precision: None, or "bf16" for the recurrent layers' products; see :class:`gatewise.Recurrent`.
 
     Shapes:
         ``model(tokens, state=None) -> (logits, state)``: tokens (T, B) whole numbers, logits (T, B, V), state as
@@ -47,26 +48,32 @@ class LanguageModel(nn.Module):
         dropout: float = 0.0,
         *,
         engine: str = "auto",
+        precision: str | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
         between = dropout if num_layers > 1 else 0.0
         self.recurrent = Recurrent(
-            cell, embedding_size or vocabulary_size, hidden_size, num_layers, dropout=between, engine=engine
+            cell,
+            embedding_size or vocabulary_size,
+            hidden_size,
+            num_layers,
+            dropout=between,
+            engine=engine,
+            precision=precision,
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocabulary_size)
 
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Scores for the token after each of ``tokens``, and the state to go on from."""
-        if self.embedding is None:
-            # F.one_hot makes whole numbers of eight bytes, to be copied once more.
-            x = self.head.weight.new_zeros(*tokens.shape, self.vocabulary_size)
-            x.scatter_(-1, tokens.unsqueeze(-1), 1.0)
+        if self.embedding is not None and self.training and self.dropout.p > 0:
+            # Dropout differs from place to place, so that a token's projection cannot be shared by its places.
+            output, state = self.recurrent(self.dropout(self.embedding(tokens)), state)
         else:
-            x = self.dropout(self.embedding(tokens))
-        output, state = self.recurrent(x, state)
+            rows = None if self.embedding is None else self.embedding.weight
+            output, state = self.recurrent(tokens, state, embedding=rows)
         return self.head(self.dropout(output)), state
 
 

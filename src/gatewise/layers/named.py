@@ -27,7 +27,7 @@ class GRU(Recurrent):
         >>> layer.load_state_dict(reference.state_dict())
         <All keys matched successfully>
         >>> x = torch.randn(7, 2, 3)
-        >>> torch.equal(layer(x)[0], reference(x)[0])
+        >>> torch.allclose(layer(x)[0], reference(x)[0], atol=1e-6)
         True
     """
 
@@ -44,12 +44,13 @@ class GRU(Recurrent):
         dtype: torch.dtype | None = None,
         *,
         engine: str = "auto",
+        precision: str | None = None,
         **other: Any,
     ) -> None:
         _refuse_projection(other)
         super().__init__(
             "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype,
-            engine=engine,
+            engine=engine, precision=precision,
         )  # fmt: skip
 
 
@@ -80,10 +81,11 @@ class LSTM(Recurrent):
         dtype: torch.dtype | None = None,
         *,
         engine: str = "auto",
+        precision: str | None = None,
     ) -> None:
         super().__init__(
             "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device,
-            dtype, engine=engine,
+            dtype, engine=engine, precision=precision,
         )  # fmt: skip
 
 
@@ -115,6 +117,7 @@ class RNN(Recurrent):
         dtype: torch.dtype | None = None,
         *,
         engine: str = "auto",
+        precision: str | None = None,
         **other: Any,
     ) -> None:
         _refuse_projection(other)
@@ -123,7 +126,7 @@ class RNN(Recurrent):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(
             cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            device, dtype, engine=engine,
+            device, dtype, engine=engine, precision=precision,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 

@@ -2,81 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gatewise.data import Tokenizer
+from gatewise.engines.streaming import Manner, Stream
 from gatewise.errors import UserError
 from gatewise.layers import LanguageModel
+from gatewise.layers.stepping import evaluating, route
+from gatewise.tasks.sampling import ASTRAY, Sampling, choose
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from P(k) = softmax(logits / temperature)_k.
-
-    Attributes:
-        temperature: below 1 sharpens, above 1 flattens; 0 is greedy.
-        top_k: keep the k likeliest tokens; 0 keeps all.
-        top_p: keep the smallest set of likeliest tokens with at least this probability together (nucleus sampling,
-            Holtzman et al. 2020, arXiv:1904.09751); 1 keeps all.
-        greedy: always the likeliest token.
-        seed: of the drawing.
-
-    Raises:
-        UserError: a value outside its range.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    greedy: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"--temperature {self.temperature}: want a number of at least 0")
-        if self.top_k < 0:
-            raise UserError(f"--top-k {self.top_k}: want a whole number of at least 0 (0 keeps all tokens)")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"--top-p {self.top_p}: want a number above 0 and at most 1")
-        if abs(self.seed) >= 1 << 63:
-            raise UserError(f"--seed {self.seed}: want a whole number below 2^63")
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token for scores of shape (V,).
-
-    Raises:
-        UserError: a score is not a number: the model's training went astray.
-
-    >>> choose(torch.tensor([0.0, 3.0, 1.0]), Sampling(greedy=True), torch.Generator())
-    1
-    """
-    if logits.isnan().any():
-        raise UserError("the model's scores are not numbers: its training went astray; train again with a lower --lr")
-    if sampling.greedy or sampling.temperature == 0:
-        return int(logits.argmax())
-    # The largest becomes 0, which no temperature, however small, makes infinite.
-    logits = (logits.double() - logits.max()) / sampling.temperature
-    if 0 < sampling.top_k < len(logits):
-        # A tie at the border must not let more than k through, so the k are taken by position.
-        keep = logits.topk(sampling.top_k).indices
-        logits = torch.full_like(logits, -torch.inf).scatter(0, keep, logits[keep])
-    probabilities = logits.softmax(0)
-    if sampling.top_p < 1:
-        ordered, order = probabilities.sort(descending=True, stable=True)
-        before = ordered.cumsum(0) - ordered
-        probabilities = probabilities.scatter(0, order[before >= sampling.top_p], 0.0)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+_FIRST_CHUNK, _LONGEST_CHUNK = 16, 4096  # tokens
+_SECONDS_OF_A_CHUNK = 0.05
 
 
 def generate_tokens(
     model: LanguageModel, prompt: Tensor, length: int, sampling: Sampling, never: int | None = None
 ) -> Iterator[int]:
     """``length`` new tokens after the prompt; each costs one step, by the carried state.
+
+    Where the model's engine has a compiled loop, that runs: the same scores and seed give the same tokens either way.
 
     Args:
         model: the language model.
@@ -85,22 +33,48 @@ def generate_tokens(
         sampling: how each is chosen.
         never: a token that is not written (``<unk>``).
     """
+    compiled = route(model).compiled
+    if compiled is None:
+        return _step_by_step(model, prompt, length, sampling, never)
+    return _in_chunks(compiled(1), prompt, length, sampling, never)
+
+
+def _step_by_step(
+    model: LanguageModel, prompt: Tensor, length: int, sampling: Sampling, never: int | None
+) -> Iterator[int]:
+    """By the module's own call."""
     generator = torch.Generator().manual_seed(sampling.seed)
-    training = model.training
-    model.eval()
-    try:
-        tokens, state = prompt, None
-        for _ in range(length):
-            with torch.inference_mode():
-                logits, state = model(tokens.unsqueeze(1), state)
-                scores = logits[-1, 0]
-                if never is not None:
-                    scores[never] = -torch.inf
-                token = choose(scores, sampling, generator)
-            yield token
-            tokens = torch.tensor([token])
-    finally:
-        model.train(training)
+    tokens, state = prompt.to(model.head.weight.device), None
+    for _ in range(length):
+        with torch.inference_mode(), evaluating(model):
+            logits, state = model(tokens.unsqueeze(1), state)
+            scores = logits[-1, 0]
+            if never is not None:
+                scores[never] = -torch.inf
+            token = choose(scores, sampling, generator)
+        yield token
+        tokens = tokens.new_tensor([token])
+
+
+def _in_chunks(stream: Stream, prompt: Tensor, length: int, sampling: Sampling, never: int | None) -> Iterator[int]:
+    """By the compiled loop, for a twentieth of a second at a time: so long at most is Ctrl-C not heard."""
+    generator = torch.Generator().manual_seed(sampling.seed)
+    manner = Manner(sampling.temperature, sampling.top_k, sampling.top_p, sampling.is_greedy, never)
+    *beginning, given = prompt.long().split(_LONGEST_CHUNK)
+    for part in beginning:
+        stream.generate(part, torch.empty(0, dtype=torch.float64), manner)
+    chunk = _FIRST_CHUNK
+    while length > 0:
+        uniforms = torch.rand(min(chunk, length), dtype=torch.float64, generator=generator)
+        start = time.perf_counter()
+        tokens, sound = stream.generate(given, uniforms, manner)
+        rate = len(uniforms) / max(time.perf_counter() - start, 1e-6)
+        yield from tokens.tolist()
+        if not sound:
+            raise UserError(ASTRAY)
+        length -= len(tokens)
+        given = tokens[-1:]
+        chunk = max(_FIRST_CHUNK, min(2 * chunk, int(rate * _SECONDS_OF_A_CHUNK), _LONGEST_CHUNK))
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> Tensor:

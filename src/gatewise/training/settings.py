@@ -47,6 +47,7 @@ class TextSettings:
         warmup: share of the run in which the learning rate rises from 0.
         init: "default" (as PyTorch) or "d2l" (N(0, 0.01), zero biases).
         engine: "auto", an engine's name, or "numpy".
+        precision: "float32", or "bf16" for the recurrent layers' matrix products while training.
         keep: "best" (by held-out loss) or "last": which weights the run is left with.
         evaluations: how many times the held-out loss is looked at on the way.
         patience: stop after so many looks without a better held-out loss; 0 never stops early.
@@ -58,7 +59,7 @@ class TextSettings:
     layers: int = 1
     hidden: int = 256
     embedding: int = AUTO
-    dropout: float = 0.0
+    dropout: float = 0.1
     tokens: str = "char"
     vocabulary: int = 0
     clean: str = "none"
@@ -77,6 +78,7 @@ class TextSettings:
     warmup: float = 0.05
     init: str = "default"
     engine: str = "auto"
+    precision: str = "float32"
     keep: str = "best"
     evaluations: int = 10
     patience: int = 0
@@ -138,6 +140,7 @@ class TextSettings:
 
 
 _CHOICES = {
+    "precision": ("float32", "bf16"),
     "tokens": KINDS,
     "clean": ("none", "d2l"),
     "partition": ("sequential", "random"),
@@ -155,13 +158,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "d2l": {
         "clean": "d2l", "train_tokens": 10_000, "batch": 32, "steps": 35, "hidden": 256, "embedding": 0,
         "optimizer": "sgd", "lr": 1.0, "clip": 1.0, "epochs": 500, "minutes": 0.0, "schedule": "constant",
-        "warmup": 0.0, "keep": "last", "partition": "sequential",
+        "warmup": 0.0, "keep": "last", "partition": "sequential", "dropout": 0.0,
     },
 }  # fmt: skip
 """Named sets of settings. ``d2l`` is the experiment of *Dive into Deep Learning*, chapter 10."""
 
 _NUMPY_DEFAULTS: dict[str, Any] = {
     "cell": "gru-before", "embedding": 0, "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
+    "dropout": 0.0,
 }  # fmt: skip
 
 

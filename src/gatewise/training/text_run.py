@@ -66,7 +66,8 @@ def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
         scale = 0.01 if settings.init == "d2l" else None
         gru = scratch.GRU(size, settings.hidden, size, scale, settings.seed, np.float32)
         return NumpyLearner(gru, prepared.task, settings.clip)
-    model = LanguageModel(**config, engine=settings.engine)
+    precision = None if settings.precision == "float32" else settings.precision
+    model = LanguageModel(**config, engine=settings.engine, precision=precision)
     if settings.init == "d2l":
         initialise_like_the_book(model)
     which(model)  # an engine that cannot run this cell is refused before anything is written

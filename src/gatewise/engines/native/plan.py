@@ -1,0 +1,233 @@
+"""Graph -> plan: which values a step computes together, which it stores, and where.
+
+A *stage* is some products and then the pointwise work that they allow. The products of a stage are computed for a block
+of rows and units at a time, and the pointwise work follows while the block is at hand. A value that is needed as a
+whole (the operand of a later product) or in a later stage is stored in a *plane*: one number for every row and unit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from gatewise.graph import Backward, Graph, Node
+from gatewise.graph.graph import Builder
+
+# Computed again from their arguments in the backward pass, rather than stored.
+_CHEAP = {
+    "add", "sub", "mul", "neg", "diag", "relu", "leaky_relu", "abs", "clamp", "minimum", "maximum",
+    "positive", "sign", "within", "greater",
+}  # fmt: skip
+
+TRANSPOSED_SUM = "transposed_sum"
+"""Σ Uᵀ v over several gates: one product. ``args`` are the values, ``of`` the gates, separated by blanks."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Products with one operand: ``gates[i]`` of node ``nodes[i]``."""
+
+    operand: int
+    gates: tuple[str, ...]
+    nodes: tuple[int, ...]
+
+
+def _users(nodes: tuple[Node, ...] | list[Node]) -> dict[int, list[int]]:
+    users: dict[int, list[int]] = {i: [] for i in range(len(nodes))}
+    for i, node in enumerate(nodes):
+        for argument in set(node.args):
+            users[argument].append(i)
+    return users
+
+
+class ForwardPlan:
+    """The stages of a step.
+
+    Attributes:
+        graph: the cell.
+        stage: of each node.
+        stages: how many there are.
+        inputs: for each stage, the gates whose projection W x_t + b enters in it.
+        groups: for each stage, its products.
+        crossing: nodes that a later stage needs, and operands of products that are no state; in order.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, nodes = graph, graph.nodes
+        self.stage: list[int] = []
+        for node in nodes:
+            after = max((self.stage[a] for a in node.args), default=0)
+            product_waits = node.op == "dense" and nodes[node.args[0]].op != "state"
+            self.stage.append(after + product_waits)
+        self.stages = 1 + max((self.stage[i] for i in range(len(nodes))), default=0)
+        users = _users(nodes)
+        for i, node in enumerate(nodes):
+            if node.op == "input" and i not in graph.results:
+                self.stage[i] = min(0 if nodes[u].op == "dense" else self.stage[u] for u in users[i])
+        leaves = ("constant", "state", "vector")
+        self.crossing = tuple(
+            i
+            for i, node in enumerate(nodes)
+            if node.op not in leaves and any(self.stage[u] > self.stage[i] for u in users[i])
+        ) + tuple(
+            # a vector or a number as an operand: spread over the rows like any other
+            i
+            for i, node in enumerate(nodes)
+            if node.op in ("constant", "vector") and self._is_operand(i, users)
+        )
+
+    def _is_operand(self, i: int, users: dict[int, list[int]]) -> bool:
+        return any(self.graph.nodes[u].op == "dense" for u in users[i])
+
+    @cached_property
+    def operands(self) -> frozenset[int]:
+        """Operands of products that are no state."""
+        nodes = self.graph.nodes
+        return frozenset(n.args[0] for n in nodes if n.op == "dense" and nodes[n.args[0]].op != "state")
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(
+            tuple(n.of for i, n in enumerate(self.graph.nodes) if n.op == "input" and self.stage[i] == stage)
+            for stage in range(self.stages)
+        )
+
+    @cached_property
+    def groups(self) -> tuple[tuple[Group, ...], ...]:
+        return tuple(self._groups(stage) for stage in range(self.stages))
+
+    def _groups(self, stage: int) -> tuple[Group, ...]:
+        nodes = self.graph.nodes
+        products = [i for i, n in enumerate(nodes) if n.op == "dense" and self.stage[i] == stage]
+        operands = dict.fromkeys(nodes[i].args[0] for i in products)
+        return tuple(
+            Group(operand, tuple(nodes[i].of for i in mine), tuple(mine))
+            for operand in operands
+            for mine in [[i for i in products if nodes[i].args[0] == operand]]
+        )
+
+
+class BackwardPlan:
+    """The stages of a step of the backward pass, and what the forward pass has to keep for it.
+
+    Attributes:
+        nodes: the forward graph's nodes at their places, then those of the backward pass, products gathered into sums.
+        stage: of each node; what the forward pass gave is there from the start.
+        stages: how many there are; the first has no products.
+        states: for each state the node of dL/d(previous state).
+        inputs: (gate, node) of dL/d(W x_t + b), for the gates that have any.
+        dense: (gate, operand, node) for every product.
+        diag: (gate, node): the diagonal's gradient is the node's sum over rows and steps.
+        vectors: (vector, node), likewise.
+        kept: forward values to be stored for this pass, or needed by a later stage of the forward pass.
+        gradients: nodes with a plane that is kept until the weights' gradients are summed.
+        temporaries: nodes that a later stage of the same step needs.
+    """
+
+    def __init__(self, forward: ForwardPlan, backward: Backward) -> None:
+        self.forward, self.graph = forward, forward.graph
+        self._count = len(self.graph.nodes)
+        builder = Builder(backward.nodes)
+        diag = [(p.gate, builder.node("mul", p.cotangent, p.operand)) for p in backward.diag]
+        inputs = [(gate, i) for gate, i in backward.inputs if builder.nodes[i].op != "constant"]
+        vectors = [(vector, i) for vector, i in backward.vectors if builder.nodes[i].op != "constant"]
+        dense = [p for p in backward.dense if builder.nodes[p.cotangent].op != "constant"]
+        diag = [(gate, i) for gate, i in diag if builder.nodes[i].op != "constant"]
+        ends = [*backward.states, *(i for _, i in (*inputs, *vectors, *diag)), *(p.cotangent for p in dense)]
+        moved = self._gather(builder.nodes, ends)
+        self.states = tuple(moved[i] for i in backward.states)
+        self.inputs = tuple((gate, moved[i]) for gate, i in inputs)
+        self.vectors = tuple((vector, moved[i]) for vector, i in vectors)
+        self.diag = tuple((gate, moved[i]) for gate, i in diag)
+        self.dense = tuple((p.gate, p.operand, moved[p.cotangent]) for p in dense)
+        self.stages = 1 + max(self.stage)
+        multiplied = [a for n in self.nodes[self._count :] if n.op == TRANSPOSED_SUM for a in n.args]
+        ends = [*multiplied, *(i for _, i in self.inputs), *(i for *_, i in self.dense)]
+        self.gradients = tuple(dict.fromkeys(ends))
+        self.kept = self._kept()
+        self.temporaries = self._temporaries()
+
+    def _gather(self, nodes: list[Node], ends: Iterable[int]) -> dict[int, int]:
+        """Rebuild the backward nodes that ``ends`` need, with sums of products made one product."""
+        alive: set[int] = set()
+        pending = list(ends)
+        uses = Counter(pending)
+        while pending:
+            i = pending.pop()
+            if i in alive or i < self._count:
+                continue
+            alive.add(i)
+            uses.update(nodes[i].args)
+            pending.extend(nodes[i].args)
+        inner = {a for i in alive if nodes[i].op == "add" for a in nodes[i].args if uses[a] == 1 and a in alive}
+
+        def terms(i: int) -> list[int]:
+            return [t for a in nodes[i].args for t in (terms(a) if a in inner and nodes[a].op == "add" else [a])]
+
+        built = Builder(nodes[: self._count])
+        self.stage = [0] * self._count
+        moved = {i: i for i in range(self._count)}
+
+        def make(op: str, *args: int, of: str = "", parameters: tuple[float, ...] = ()) -> int:
+            made = built.node(op, *args, of=of, parameters=parameters)
+            if made == len(self.stage):
+                self.stage.append(max((self.stage[a] for a in args), default=0) + (op == TRANSPOSED_SUM))
+            return made
+
+        for i in sorted(alive):
+            node = nodes[i]
+            if i in inner and node.op in ("add", "dense_transposed"):
+                continue  # part of the sum that follows
+            parts = terms(i) if node.op == "add" else [i]
+            products = [t for t in parts if nodes[t].op == "dense_transposed" and (t in inner or t == i)]
+            if products:
+                args = [moved[nodes[t].args[0]] for t in products]
+                total = make(TRANSPOSED_SUM, *args, of=" ".join(nodes[t].of for t in products))
+                rest = sorted((moved[t] for t in parts if t not in products), key=lambda t: self.stage[t])
+                for k, term in enumerate(rest):  # those of early stages first, so that one value crosses, not several
+                    rest[k] = term if k == 0 else make("add", rest[k - 1], term)
+                moved[i] = make("add", rest[-1], total) if rest else total
+            elif node.op == "add":
+                early = sorted((moved[t] for t in parts), key=lambda t: self.stage[t])
+                moved[i] = early[0]
+                for term in early[1:]:
+                    moved[i] = make("add", moved[i], term)
+            else:
+                moved[i] = make(node.op, *(moved[a] for a in node.args), of=node.of, parameters=node.parameters)
+        self.nodes = tuple(built.nodes)
+        return moved
+
+    def _kept(self) -> tuple[int, ...]:
+        needed = {a for n in self.nodes[self._count :] for a in n.args if a < self._count}
+        kept = dict.fromkeys(self.forward.crossing)
+        costly = [i for i in sorted(needed) if not self.is_at_hand(i, kept) and not self._is_cheap(i)]
+        kept |= dict.fromkeys(costly)
+        for i in sorted(needed):
+            if not self.is_at_hand(i, kept) and not self._can_be_computed(i, kept):
+                kept[i] = None
+        return tuple(kept)
+
+    def _is_cheap(self, i: int) -> bool:
+        node = self.nodes[i]
+        return node.op in _CHEAP or (node.op == "power" and node.parameters[0] in (0.0, 1.0, 2.0, 3.0))
+
+    def is_at_hand(self, i: int, kept: Iterable[int]) -> bool:
+        """Whether the backward pass finds a forward value in memory."""
+        return self.nodes[i].op in ("constant", "state", "vector") or i in kept or i in self.graph.results
+
+    def _can_be_computed(self, i: int, kept: Iterable[int]) -> bool:
+        if self.is_at_hand(i, kept):
+            return True
+        return self._is_cheap(i) and all(self._can_be_computed(a, kept) for a in self.nodes[i].args)
+
+    def _temporaries(self) -> tuple[int, ...]:
+        found = dict.fromkeys(
+            a
+            for i in range(self._count, len(self.nodes))
+            if self.nodes[i].op != TRANSPOSED_SUM
+            for a in self.nodes[i].args
+            if a >= self._count and self.stage[a] < self.stage[i] and self.nodes[a].op != "constant"
+        )
+        return tuple(i for i in found if i not in self.gradients)
