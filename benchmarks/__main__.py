@@ -1,64 +1,86 @@
-"""``make bench``: median times of ours and the peer's, and their ratio, measured in turn in this one process."""
+"""``make bench``: our times and the peers', taken in turn in this one process; exit code 1 where an engine is wrong."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
+from dataclasses import replace
 
 import torch
 
-from benchmarks.registry import CASES, Case, Work
+from benchmarks import report
+from benchmarks.case import TARGET_THREADS
+from benchmarks.machine import is_busy, load, machine
+from benchmarks.measure import QUICK, Plan
+from benchmarks.ours import default_engine
+from benchmarks.peers import PEERS
+from benchmarks.registry import select
+from benchmarks.run import Outcome, Settings, as_json, run_case
+from gatewise import UserError
+from gatewise.engines import check_engine
 
 
-def _seconds(work: Work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def measure(case: Case, rounds: int) -> dict[str, float | str]:
-    """Alternate the two ``rounds`` times, each pair in turn, so that a slow moment meets both alike."""
-    ours, peer = case.make()
-    for work in (ours, peer, ours, peer):
-        work()
-    pairs = [(_seconds(ours), _seconds(peer)) for _ in range(rounds)]
-    ratios = [p / o for o, p in pairs]
-    low, _, high = statistics.quantiles(ratios, n=4)
-    return {
-        "case": case.name,
-        "peer": case.peer,
-        "ours_ms": 1e3 * statistics.median(o for o, _ in pairs),
-        "peer_ms": 1e3 * statistics.median(p for _, p in pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_low": low,
-        "ratio_high": high,
-    }
-
-
-def main() -> None:
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30, help="alternations a case (default 30)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args()
+    parser.add_argument("--list", action="store_true", help="list the cases and leave")
+    parser.add_argument("--only", metavar="PATTERN", help="cases with this in their name; * and ? are wildcards")
+    parser.add_argument("--engine", default=default_engine(), help="which of ours (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=TARGET_THREADS, help="for everyone (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=0, help="turns of each (default: what fits into 8 s, 9 to 41)")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile of the loops: 20 to 45 s a case")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: does it work, not how fast")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, a case each")
+    options = parser.parse_args(arguments)
+    if options.threads < 1 or options.rounds < 0:
+        parser.error("--threads wants a number of at least 1, --rounds of at least 0")
+    try:
+        check_engine(options.engine)
+    except UserError as error:
+        parser.error(str(error))
+    if not select(options.only):
+        parser.error(f"--only {options.only}: no case has such a name; --list shows them")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _arguments(arguments)
+    console = report.make_console()
+    cases = select(options.only)
+    if options.list:
+        console.print(report.listing(cases, PEERS))
+        return 0
     torch.set_num_threads(options.threads)
+    about = machine(options.threads)
+    settings = _settings(options)
     if not options.json:
-        print(f"torch {torch.__version__}, {options.threads} threads, float32, forward + backward, medians")
-        print(f"{'case':<36} {'ours':>9} {'peer':>9}   peer / ours (quartiles)   peer")
-    for case in CASES:
-        row = measure(case, options.rounds)
+        console.print(report.opening(about, options.engine, options.compile), soft_wrap=True)
+        if is_busy(load(), options.threads):
+            console.print(f"[yellow]warning[/]: load {load():.1f}: something else is running; expect junk")
+        console.print()
+    progress = report.ProgressLine()
+    outcomes: list[Outcome] = []
+    for case in cases:
+        outcome = run_case(case, settings, progress)
+        progress.clear()
+        first = not any(before.figures for before in outcomes)
+        outcomes.append(outcome)
         if options.json:
-            print(json.dumps(row))
+            print(json.dumps(as_json(outcome, about)), flush=True)
         else:
-            print(
-                f"{row['case']:<36} {row['ours_ms']:>6.2f} ms {row['peer_ms']:>6.2f} ms   "
-                f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})      {row['peer']}"
-            )
-        sys.stdout.flush()
+            report.print_outcome(console, outcome, header=first)
+    if not options.json:
+        console.print(f"\n{report.closing(outcomes)}", soft_wrap=True, markup=False)
+    return 1 if any(outcome.refused for outcome in outcomes) else 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    plan = replace(QUICK if options.quick else Plan(), rounds=options.rounds)
+    return Settings(options.engine, options.threads, plan, ("--compile",) if options.compile else ())
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

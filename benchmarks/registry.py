@@ -1,101 +1,51 @@
-"""What is compared: for each case, ways of doing the same work; the first is ours, the second the peer."""
+"""The cases. To add one, add it to ``CASES``; every peer that takes it joins in by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from fnmatch import fnmatch
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from benchmarks.case import Case, Sizes, What
+from benchmarks.cells import MinimalGate, SoftLeak
 
-import gatewise
-
-Work = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One comparison.
-
-    Attributes:
-        name: what is compared, with its sizes (T, B, I, H).
-        make: builds the two pieces of work, ours and the peer's.
-        peer: what the peer is.
-    """
-
-    name: str
-    make: Callable[[], tuple[Work, Work]]
-    peer: str
-
-
-def _forward_backward(layer: nn.Module, x: Tensor) -> Work:
-    def work() -> None:
-        for parameter in layer.parameters():
-            parameter.grad = None
-        layer(x)[0].sum().backward()
-
-    return work
-
-
-class CellLoop(nn.Module):
-    """The textbook's loop: one ``nn.GRUCell`` call a time step."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(input_size, hidden_size)
-
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        h = x.new_zeros(x.shape[1], self.cell.hidden_size)
-        outputs = []
-        for x_t in x:
-            h = self.cell(x_t, h)
-            outputs.append(h)
-        return (torch.stack(outputs),)
-
-
-def _layers(ours: Callable[[int, int], nn.Module], peer: Callable[[int, int], nn.Module], *sizes: int) -> Callable:
-    def make() -> tuple[Work, Work]:
-        T, B, I, H = sizes
-        torch.manual_seed(0)
-        x = torch.randn(T, B, I)
-        return _forward_backward(ours(I, H), x), _forward_backward(peer(I, H), x)
-
-    return make
-
-
-def _text_step() -> tuple[Work, Work]:
-    """A training step of the recipe d2l: our language model, and the same by hand on torch.nn.GRU."""
-    torch.manual_seed(0)
-    tokens = torch.randint(0, 28, (36, 32))
-    ours = gatewise.LanguageModel(28, "gru", 256)
-    theirs = nn.ModuleList([nn.GRU(28, 256), nn.Linear(256, 28)])
-
-    def step(model: nn.Module, forward: Callable[[Tensor], Tensor]) -> Work:
-        optimizer = torch.optim.SGD(model.parameters(), 0.1)
-
-        def work() -> None:
-            loss = F.cross_entropy(forward(tokens[:-1]).flatten(0, 1), tokens[1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-
-        return work
-
-    def by_hand(x: Tensor) -> Tensor:
-        return theirs[1](theirs[0](F.one_hot(x, 28).float())[0])
-
-    return step(ours, lambda x: ours(x)[0]), step(theirs, by_hand)
-
+BOOK = Sizes(35, 32, 28, 256)
+"""The textbook's language model of characters."""
+LARGE = Sizes(100, 64, 128, 512)
+SMALL = Sizes(24, 64, 8, 64)
 
 CASES = [
-    Case("gru, engine torch, 35,32,28,256", _layers(gatewise.GRU, nn.GRU, 35, 32, 28, 256), "torch.nn.GRU"),
-    Case("lstm, engine torch, 35,32,28,256", _layers(gatewise.LSTM, nn.LSTM, 35, 32, 28, 256), "torch.nn.LSTM"),
-    Case(
-        "gru, engine eager, 35,32,28,256",
-        _layers(lambda i, h: gatewise.GRU(i, h, engine="eager"), CellLoop, 35, 32, 28, 256),
-        "loop over nn.GRUCell",
-    ),
-    Case("text step, recipe d2l, gru", _text_step, "the same on torch.nn.GRU"),
+    Case("gru", What.TRAIN, BOOK, targets={"torch.nn": 2.7}),
+    Case("gru", What.TRAIN, LARGE, targets={"torch.nn": 1.8}),
+    Case("gru", What.TRAIN, SMALL, targets={"torch.nn": 5.0}),
+    Case("gru", What.TRAIN_INPUT, BOOK),
+    Case("gru", What.TRAIN_INPUT, LARGE),
+    Case("gru", What.TRAIN_INPUT, SMALL),
+    Case("gru", What.INFER, BOOK, targets={"torch.nn": 2.4}),
+    Case("gru", What.INFER, LARGE, targets={"torch.nn": 1.9}),
+    Case("gru", What.INFER, SMALL, targets={"torch.nn": 5.0}),
+    Case("lstm", What.TRAIN, BOOK, targets={"torch.nn": 1.15}),
+    Case("lstm", What.TRAIN_INPUT, BOOK),
+    Case("lstm", What.INFER, BOOK),
+    Case("rnn", What.TRAIN, BOOK),
+    Case("gru-before", What.TRAIN, BOOK, targets={"loop": 3.0}),
+    Case("lstm-peephole", What.TRAIN, BOOK, targets={"loop": 3.0, "torchrecurrent": 3.0}),
+    Case(MinimalGate, What.TRAIN, BOOK, targets={"loop": 3.0, "torchrecurrent": 3.0}),
+    Case(SoftLeak, What.TRAIN, BOOK, targets={"loop": 3.0}),
+    Case("gru", What.TRAIN, BOOK, "bf16", targets={"torch.nn": 3.5}),
+    Case("gru", What.TRAIN, LARGE, "bf16", targets={"torch.nn": 3.5}),
+    Case("gru", What.STEP, Sizes(1, 1, 28, 256), targets={"loop": 4.0}),
+    Case("gru", What.GENERATE, Sizes(50, 1, 28, 256), targets={"loop": 7.0}),
+    Case("gru", What.GENERATE, Sizes(50, 1, 28, 512), targets={"loop": 4.0}),
+    Case("gru", What.TEXT, BOOK, targets={"torch.nn": 2.3}),
 ]
+
+
+def select(pattern: str | None) -> list[Case]:
+    """The cases whose name has the pattern in it, or matches it where it has a wildcard.
+
+    >>> [case.name for case in select("gru/infer/*256")]
+    ['gru/infer/35,32,28,256']
+    """
+    if pattern is None:
+        return CASES
+    wild = any(sign in pattern for sign in "*?[")
+    return [case for case in CASES if (fnmatch(case.name, pattern) if wild else pattern in case.name)]
