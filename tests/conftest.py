@@ -16,6 +16,11 @@ import torch
 
 import gatewise.cli.__main__  # noqa: F401  (adds the commands)
 from gatewise.cli.app import main
+from gatewise.engines.native.cache import why_off
+
+# Kernels of the tests lie in a folder of their own. In them, memory that nobody has written is filled with NaN.
+os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+os.environ.setdefault("GATEWISE_CXXFLAGS", "-DGATEWISE_POISON")
 
 SMALL = ("--hidden", 12, "--batch", 4, "--steps", 8, "--threads", 1, "--lr", 0.01)
 """Options that make a training run take a fraction of a second."""
@@ -87,6 +92,25 @@ def start():
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def why_no_kernels() -> str | None:
+    """Why no native kernel can be built on this machine, None where it can."""
+    return why_off()
+
+
+@pytest.fixture
+def native(why_no_kernels) -> None:
+    """For tests of the native engine: skips them where there is none."""
+    if why_no_kernels:
+        pytest.skip(f"the native engine is off: {why_no_kernels}")
+
+
+@pytest.fixture
+def quick_compiling(native, monkeypatch):
+    """For kernels whose equations are tested, not their code: compiling is most of the time."""
+    monkeypatch.setenv("GATEWISE_CXXFLAGS", f"{os.environ.get('GATEWISE_CXXFLAGS', '')} -O0")
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_subclasses_have_their_own_name():
         pass
 
     assert (CELLS["gru"].name, Mine.name) == ("gru", "Mine")
-    assert gatewise.which(Recurrent(Mine, 3, 5)).engine == "eager"  # it might have other equations
+    assert gatewise.which(Recurrent(Mine, 3, 5)).engine != "torch"  # it might have other equations
 
 
 @pytest.fixture

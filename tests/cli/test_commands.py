@@ -18,15 +18,15 @@ COMMANDS = {
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",
         "--dropout", "--init", "--partition", "--optimizer", "--clip", "--schedule", "--warmup", "--patience", "--keep",
         "--threads", "--tensorboard", "--json", "--quiet", "--vocabulary", "--train-tokens", "--weight-decay",
-        "--evaluations",
+        "--evaluations", "--precision",
     ],
     ("resume",): ["RUN", "--json", "--quiet", "--cell-file", "--tensorboard"],
     ("generate",): [
         "RUN", "--prompt", "--length", "--temperature", "--top-k", "--top-p", "--greedy", "--seed", "--cell-file",
     ],
     ("evaluate",): ["RUN", "FILE", "--encoding", "--json", "--quiet", "--cell-file"],
-    ("cells",): ["--cell-file"],
-    ("explain",): ["CELL", "--latex", "--cell-file"],
+    ("cells",): ["--build", "--double", "--cell-file"],
+    ("explain",): ["CELL", "--latex", "--source", "--cell-file"],
     ("doctor",): [],
 }  # fmt: skip
 
@@ -77,15 +77,9 @@ def test_doctor(gatewise_):
     answer = gatewise_("doctor")
     assert (answer.code, answer.err) == (0, "")
     for row in (
-        "gatewise",
-        "Python",
-        "PyTorch",
-        "CPU",
-        "engine torch",
-        "engine eager",
-        "extra bpe",
-        "extra tensorboard",
-    ):
+        "gatewise", "Python", "PyTorch", "CPU", "threads", "GPU", "compiler", "kernel cache", "kernels",
+        "engine native", "engine torch", "engine eager", "extra bpe", "extra compiler", "extra tensorboard",
+    ):  # fmt: skip
         assert re.search(rf"^{row}  +\S", answer.out, re.MULTILINE), row
 
 

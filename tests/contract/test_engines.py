@@ -46,7 +46,7 @@ class ChangedEngine(EagerEngine):
     def __init__(self, change: Change) -> None:
         self.change = change
 
-    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
+    def run(self, request: Request, x: Tensor, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:  # type: ignore
         request, states = self.change(request, states)
         return super().run(request, x, lengths, states)
 
@@ -118,7 +118,7 @@ def recurrent_bias_without_gradient(request: Request, states: States) -> tuple[R
 def engine_with():
     """Puts the reference with a change into the table, as the engine "changed"."""
     before = list(ENGINES)
-    yield lambda change: ENGINES.append(ChangedEngine(change))
+    yield lambda change: ENGINES.append(ChangedEngine(change))  # type: ignore
     ENGINES[:] = before
 
 

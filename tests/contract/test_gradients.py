@@ -5,6 +5,9 @@ from comparison import KERNELS, one_or_all, random_input, random_layer, random_s
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
+from gatewise import Recurrent
+from gatewise.engines import ENGINES
+
 VARIANTS = {
     "one layer": {},
     "no bias": {"bias": False},
@@ -36,7 +39,15 @@ def test_gradients_are_finite_differences(cell, engine, options):
     check(cell, engine, options, fast_mode=bool(options))  # each number by itself in the plain variant
 
 
-@pytest.mark.parametrize(("cell", "engine"), [*((c, e) for c, e in KERNELS if c == "lstm"), ("lstm-peephole", "eager")])
+PROJECTED = [
+    (cell, engine.name)
+    for cell in ("lstm", "lstm-peephole")
+    for engine in ENGINES
+    if not engine.refuses(Recurrent(cell, 3, 5, proj_size=2).request())
+]
+
+
+@pytest.mark.parametrize(("cell", "engine"), PROJECTED)
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_gradients_through_a_projection_are_finite_differences(cell, engine, options):
     check(cell, engine, options | {"proj_size": 2}, fast_mode=True)

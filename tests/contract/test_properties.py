@@ -90,15 +90,32 @@ def test_the_future_cannot_change_the_past(cell, engine):
     assert grad[:4].abs().amax(dim=(1, 2)).gt(0).all()
 
 
-def test_rows_are_independent(cell, engine):
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=str)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf], ids=str)
+def test_rows_are_independent(cell, engine, bad, lengths):
+    """What is not a number in one row stays there: in outputs, final states, gradients by input and initial states."""
     layer = random_layer(cell, engine, **DEEP)
     x, states = random_input(T, B), random_states(layer, B)
     spoilt = x.clone()
-    spoilt[3, 1] = torch.nan
-    clean, dirty = run(layer, x, states), run(layer, spoilt, states)
-    others = torch.tensor([0, 2, 3])
-    assert_same([value[:, others] for value in dirty], [value[:, others] for value in clean])
-    assert dirty[0][:, 1].isnan().all()
+    spoilt[3, 0] = bad
+    clean, dirty = (everything(layer, given, states, lengths=lengths) for given in (x, spoilt))
+    names = ["output", "d x", *layer.cell.states, *(f"d {state}" for state in layer.cell.states)]
+    assert_same([dirty[name][:, 1:] for name in names], [clean[name][:, 1:] for name in names])
+    if bad != bad:
+        assert dirty["output"][: 5 if lengths else T, 0].isnan().all()
+
+
+def test_a_state_that_is_not_a_number_stays_in_its_row(cell, engine):
+    layer = random_layer(cell, engine, **DEEP)
+    x, states = random_input(T, B), random_states(layer, B)
+    spoilt = tuple(state.clone() for state in states)
+    for state in spoilt:
+        state[:, 2] = torch.nan
+    clean, dirty = (everything(layer, x, given, lengths=LENGTHS) for given in (states, spoilt))
+    others = torch.tensor([0, 1, 3])
+    names = ["output", "d x", *layer.cell.states, *(f"d {state}" for state in layer.cell.states)]
+    assert_same([dirty[name][:, others] for name in names], [clean[name][:, others] for name in names])
+    assert dirty["output"][:, 2].isnan().all()
 
 
 def test_rows_may_be_permuted(cell, engine):
@@ -177,3 +194,18 @@ def test_a_run_leaves_its_inputs_as_they_were(cell, engine):
     kept = [value.clone() for value in (x, *states, *layer.parameters())]
     run(layer, x, states, lengths=LENGTHS)
     assert_same([x, *states, *layer.parameters()], kept, 0.0)
+
+
+def test_the_same_call_gives_the_same_bits(cell, engine):
+    layer = random_layer(cell, engine, 33, **DEEP)
+    x, states = random_input(T, 9), random_states(layer, 9)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            first = everything(layer, x, states, lengths=(5, 2, 7, 1, 1, 7, 3, 4, 6))
+            for _ in range(3):
+                again = everything(layer, x, states, lengths=(5, 2, 7, 1, 1, 7, 3, 4, 6))
+                assert all(torch.equal(again[name], value) for name, value in first.items())
+    finally:
+        torch.set_num_threads(before)

@@ -27,6 +27,8 @@ OPERATIONS = {
     "maximum": lambda a, b: torch.maximum(a, b - 0.1),
 }
 
+BINARY = {"add", "sub", "mul", "div", "power", "minimum", "maximum"}
+
 
 @strategies.composite
 def random_cells(draw) -> type[Cell]:
@@ -51,3 +53,59 @@ def random_cells(draw) -> type[Cell]:
 
     gates = ("n", *(gate for _, gate in products.values()))
     return type("RandomCell", (Cell,), {"gates": gates, "states": states, "vectors": ("v",), "step": step})
+
+
+@strategies.composite
+def tangled_cells(draw) -> type[Cell]:
+    """Random cells without a pattern in how things are connected.
+
+    Up to 9 operations and products, of a gate used before or of another one, with any value before it: a state, an
+    input, a vector, another product. A gate may have no input, no product, or both; there may be no gate at all. A
+    next state may be any value, another state, or the same as before.
+    """
+    states = ("h", "c", "m")[: draw(strategies.integers(1, 3))]
+    inputs = sorted(draw(strategies.sets(strategies.sampled_from("npq"))))
+    vectors = sorted(draw(strategies.sets(strategies.sampled_from("vw"), max_size=draw(strategies.integers(0, 2)))))
+    index = strategies.integers(0, 30)
+    operation = strategies.tuples(strategies.sampled_from(list(OPERATIONS)), index, index)
+    kind = strategies.sampled_from(["dense", "dense", "dense", "diag"])
+    product = strategies.tuples(kind, strategies.sampled_from("npq"), index)
+    program = draw(strategies.lists(operation | product, min_size=3, max_size=9))
+    end = strategies.sampled_from(["new", "new", "new", "sum", "kept", "raw"])
+    ends = [(draw(end), draw(index)) for _ in states]
+
+    def step(self, x, u, *given):
+        values = [*(getattr(u.vector, v) for v in vectors), *(getattr(x, gate) for gate in inputs), *given]
+        has_rows = [k >= len(vectors) for k in range(len(values))]  # a vector has one number a unit
+
+        def add(value, *indices):
+            values.append(value)
+            has_rows.append(any(has_rows[i] for i in indices))
+
+        for name, *rest in program:
+            if name in OPERATIONS:
+                i, j = (k % n for k, n in zip(rest, (3, len(values)), strict=True))
+                i = max(0, len(values) - 1 - i)  # a late one, so that much is used in the end
+                used = (i, j) if name in BINARY else (i,)
+                add(OPERATIONS[name](values[i], values[j]), *used)
+            else:
+                gate, i = rest
+                connection = getattr(u if name == "dense" else u.diag, gate)
+                squash = i % 3 > 0
+                i %= len(values)
+                add(connection(torch.tanh(values[i]) if squash else values[i]), i)
+
+        def following(k, how, i):
+            if how == "kept":
+                return given[i % len(given)]
+            chosen = [i % len(values)] if how == "raw" else [len(values) - 1 - n for n in (i % 3, (i + 2 * k) % 5)]
+            chosen = [n for n in chosen if 0 <= n < len(values)]
+            value = sum(values[n] for n in chosen)
+            value = 0.5 * value if how == "raw" else torch.tanh(value)  # type: ignore[arg-type]
+            return value if any(has_rows[n] for n in chosen) and how != "sum" else value + 0.5 * given[k]
+
+        return tuple(following(k, how, i) for k, (how, i) in enumerate(ends))
+
+    gates = sorted({*inputs, *(gate for name, gate, _ in program if name in ("dense", "diag"))})
+    members = {"gates": tuple(gates), "states": states, "vectors": tuple(vectors), "step": step}
+    return type("TangledCell", (Cell,), members)

@@ -7,7 +7,7 @@ import torch
 from back_propagation import assert_agree, by_autograd, by_derived_graph, problem
 from hypothesis import given, settings, strategies
 from made_up_cells import MADE_UP
-from random_cells import random_cells
+from random_cells import random_cells, tangled_cells
 
 from gatewise import CELLS, Cell
 from gatewise.graph import derive, evaluate, trace
@@ -31,7 +31,7 @@ def test_derived_backward_is_autograd(cell):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(cell=random_cells(), seed=strategies.integers(0, 99))
+@given(cell=random_cells() | tangled_cells(), seed=strategies.integers(0, 99))
 def test_derived_backward_is_autograd_for_random_cells(cell, seed):
     p = problem(cell, seed, steps=5, hidden=3)
     assert_agree(by_derived_graph(p), by_autograd(p), 1e-9)

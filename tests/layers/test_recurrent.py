@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import gatewise
 from gatewise import CELLS, Cell, Recurrent, UserError
 from gatewise.engines import ENGINES, choose
+from gatewise.engines.native import build
 
 
 class Leaky(Cell):
@@ -203,34 +204,87 @@ def test_an_engine_that_cannot_says_why():
         projected(torch.zeros(4, 2, 3))
 
 
+def test_the_order_of_preference():
+    assert [engine.name for engine in ENGINES] == ["native", "torch", "eager"]
+
+
+@pytest.fixture
+def without_native(monkeypatch):
+    """As on a machine that has no compiler."""
+
+    def none(*_, **__):
+        raise UserError("no C++ compiler")
+
+    monkeypatch.setattr(build, "kernel", none)
+
+
+REFERENCE, VENDOR, COMPILED = (
+    "the reference: the equations of '{}' step by step",
+    "torch's own kernel for '{}'",
+    "the compiled kernel of '{}'",
+)
+NO_PROJECTION = "native has no projection of the output (proj_size)"
+OFF = "native: no C++ compiler"
+
+
 @pytest.mark.parametrize(
     ("layer", "engine", "reason"),
     [
-        (gatewise.GRU(3, 5), "torch", "torch's own kernel for 'gru'"),
+        (gatewise.GRU(3, 5), "native", COMPILED.format("gru")),
+        (gatewise.GRU(3, 5, engine="native"), "native", "asked for"),
         (gatewise.GRU(3, 5, engine="torch"), "torch", "asked for"),
         (gatewise.GRU(3, 5, engine="eager"), "eager", "asked for"),
-        (Recurrent("rnn-relu", 3, 5), "torch", "torch's own kernel for 'rnn-relu'"),
+        (Recurrent("rnn-relu", 3, 5, dtype=torch.float64), "native", COMPILED.format("rnn-relu")),
+        (Recurrent("gru-before", 3, 5), "native", COMPILED.format("gru-before")),
         (
-            Recurrent("gru-before", 3, 5),
-            "eager",
-            "the reference: the equations of 'gru-before' step by step; torch has no kernel for the cell 'gru-before'",
+            gatewise.GRU(3, 5, dtype=torch.bfloat16),
+            "torch",
+            f"{VENDOR.format('gru')}; native has float32 and float64, not bfloat16",
         ),
+        (gatewise.GRU(3, 5, device="meta"), "torch", f"{VENDOR.format('gru')}; native runs on a CPU, not on meta"),
+        (gatewise.LSTM(3, 5, proj_size=2), "torch", f"{VENDOR.format('lstm')}; {NO_PROJECTION}"),
         (
             Recurrent("rnn", 3, 5, proj_size=2),
             "eager",
-            "the reference: the equations of 'rnn' step by step; "
-            "torch projects the output of 'lstm' only, not of 'rnn'",
+            f"{REFERENCE.format('rnn')}; {NO_PROJECTION}; torch projects the output of 'lstm' only, not of 'rnn'",
         ),
     ],
     ids=lambda value: repr(value) if isinstance(value, nn.Module) else None,
 )
-def test_which_names_engine_and_reason(layer, engine, reason):
+def test_which_names_engine_and_reason(native, layer, engine, reason):
     assert gatewise.which(layer) == (engine, reason)
     assert gatewise.which(layer, torch.zeros(4, 2, 3)).engine == engine
 
 
+@pytest.mark.parametrize(
+    ("layer", "engine", "reason"),
+    [
+        (gatewise.GRU(3, 5), "torch", f"{VENDOR.format('gru')}; {OFF}"),
+        (gatewise.GRU(3, 5, engine="torch"), "torch", "asked for"),
+        (Recurrent("rnn-relu", 3, 5), "torch", f"{VENDOR.format('rnn-relu')}; {OFF}"),
+        (
+            Recurrent("gru-before", 3, 5),
+            "eager",
+            f"{REFERENCE.format('gru-before')}; {OFF}; torch has no kernel for the cell 'gru-before'",
+        ),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, nn.Module) else None,
+)
+def test_which_names_engine_and_reason_where_there_is_no_compiler(without_native, layer, engine, reason):
+    assert gatewise.which(layer) == (engine, reason)
+    assert torch.isfinite(layer(torch.zeros(4, 2, 3))[0]).all()
+
+
+def test_the_engine_asked_for_is_not_replaced_where_there_is_no_compiler(without_native):
+    layer = gatewise.GRU(3, 5, engine="native")
+    for attempt in (lambda: layer(torch.zeros(4, 2, 3)), lambda: gatewise.which(layer)):
+        with pytest.raises(UserError) as caught:
+            attempt()
+        assert str(caught.value) == f"engine 'native' cannot run this: {OFF}; use engine='auto'"
+
+
 def test_which_finds_the_layer_in_a_model():
-    model = nn.Sequential(nn.Linear(3, 3), nn.ModuleDict({"inner": gatewise.LSTM(3, 5)}))
+    model = nn.Sequential(nn.Linear(3, 3), nn.ModuleDict({"inner": gatewise.LSTM(3, 5, proj_size=2)}))
     assert gatewise.which(model).engine == "torch"
     with pytest.raises(UserError, match=r"which\(\) takes a gatewise layer, or a model with one; Linear has none"):
         gatewise.which(nn.Linear(3, 5))
@@ -259,7 +313,9 @@ def test_the_first_engine_of_the_table_that_does_not_refuse_runs():
         gatewise.GRU(3, 5)(torch.zeros(4, 2, 3))
         assert ran == ["gru"]
         without = gatewise.GRU(3, 5, bias=False)
-        assert gatewise.which(without) == ("torch", "torch's own kernel for 'gru'; watched needs a bias")
+        choice = gatewise.which(without)
+        assert choice.engine != "watched"
+        assert "watched needs a bias" in choice.reason
         without(torch.zeros(4, 2, 3))
         gatewise.GRU(3, 5, engine="torch")(torch.zeros(4, 2, 3))
         assert ran == ["gru"]
@@ -325,12 +381,13 @@ gatewise.explain(Mine)
 """
 
 
-def test_a_cell_in_a_script_needs_no_registering(tmp_path):
+def test_a_cell_in_a_script_needs_no_registering(tmp_path, why_no_kernels):
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     first, title, *_ = done.stdout.splitlines()
-    assert first == "Recurrent(Mine, 3, 5, num_layers=2, bidirectional=True) (6, 4, 10) (4, 4, 5) eager True"
+    expected = "eager" if why_no_kernels else "native"
+    assert first == f"Recurrent(Mine, 3, 5, num_layers=2, bidirectional=True) (6, 4, 10) (4, 4, 5) {expected} True"
     assert title == "Mine: Twice as quick."
     assert "dh_{t-1} = " in done.stdout

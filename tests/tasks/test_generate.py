@@ -12,23 +12,16 @@ from gatewise import LanguageModel
 from gatewise.data import fit_tokenizer
 from gatewise.errors import UserError
 from gatewise.tasks import Sampling, generate, longest_copy
-from gatewise.tasks.generate import choose, generate_tokens
+from gatewise.tasks.generate import generate_tokens
+from gatewise.tasks.sampling import choose, weigh
 
 scores = st.lists(st.integers(-1280, 1280).map(lambda n: n / 64), min_size=2, max_size=12)  # equal, or clearly not
 
 
 def drawn(logits, **how):
     """The probabilities that the token is drawn from."""
-    seen = []
-
-    def multinomial(probabilities, n, generator):
-        seen.append(probabilities)
-        return torch.tensor([0])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "multinomial", multinomial)
-        choose(torch.tensor(logits), Sampling(**how), torch.Generator())
-    return (seen[0] / seen[0].sum()).tolist()
+    weights = weigh(torch.tensor(logits), Sampling(**how))
+    return (weights / weights.sum()).tolist()
 
 
 def softmax(logits, temperature):
@@ -97,6 +90,27 @@ def test_scores_that_are_no_numbers():
     for how in ({}, {"greedy": True}):
         with pytest.raises(UserError, match="went astray"):
             choose(torch.tensor([1.0, math.nan]), Sampling(**how), torch.Generator())
+    for scores in ([1.0, math.inf], [-math.inf, -math.inf]):
+        with pytest.raises(UserError, match="went astray"):
+            choose(torch.tensor(scores), Sampling(), torch.Generator())
+
+
+def test_a_number_of_the_generator_is_a_token():
+    """The first k whose cumulative probability exceeds the number: the next number of the generator, and only that."""
+    logits = torch.tensor([0.3, -1.0, 1.2, -math.inf, 2.0, -0.4, 0.9])
+    borders = logits.double().softmax(0).cumsum(0)
+    numbers = torch.rand(300, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    for number in numbers:
+        assert choose(logits, Sampling(), generator) == int((borders <= number).sum())
+
+
+def test_the_ends_of_the_unit_interval(monkeypatch):
+    logits = torch.tensor([-math.inf, 1.0, -5.0, 0.7, -math.inf])
+    for number, token in ((0.0, 1), (math.nextafter(1, 0), 3)):
+        monkeypatch.setattr(torch, "rand", lambda *a, number=number, **k: torch.tensor(number, dtype=torch.float64))
+        for temperature in (0.1, 0.5, 1.0, 1.7, 3.0):
+            assert choose(logits, Sampling(temperature), torch.Generator()) == token
 
 
 @pytest.mark.parametrize(
@@ -112,16 +126,25 @@ def test_bad_sampling(how, option):
         Sampling(**how)
 
 
+@pytest.fixture(params=["native", "torch"])
+def engine(request):
+    """With the compiled loop, and without."""
+    if request.param == "native":
+        request.getfixturevalue("native")
+    return request.param
+
+
 @pytest.fixture(params=["gru", "lstm"])
-def model(request):
+def model(request, engine):
     torch.manual_seed(4)
-    model = LanguageModel(20, request.param, 7, 2, dropout=0.5)
+    model = LanguageModel(20, request.param, 7, 2, dropout=0.5, engine=engine)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 1)
     return model
 
 
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
 def test_each_token_costs_one_step(model, monkeypatch):
     seen, forward = [], LanguageModel.forward
     monkeypatch.setattr(LanguageModel, "forward", lambda self, x, s=None: seen.append(x.shape) or forward(self, x, s))
