@@ -5,6 +5,7 @@ import io
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,10 @@ from gatewise.engines.native.cache import why_off
 # Kernels of the tests lie in a folder of their own. In them, memory that nobody has written is filled with NaN.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
 os.environ.setdefault("GATEWISE_CXXFLAGS", "-DGATEWISE_POISON")
+
+# A shell's background jobs ignore Ctrl-C, and so would the processes that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = ("--hidden", 12, "--batch", 4, "--steps", 8, "--threads", 1, "--lr", 0.01)
 """Options that make a training run take a fraction of a second."""

@@ -118,6 +118,8 @@ def test_values_are_those_of_the_functions(cell, dtype):
 def test_special_values(cell, dtype):
     values = torch.tensor(SPECIAL, dtype=dtype)
     (found, _), (expected, _) = (apply(cell, values.clone(), engine) for engine in ("native", "eager"))
+    if cell is PositiveFunctions:  # IEEE 754's pow; PyTorch has 0 or NaN there, by the length of the tensor
+        expected["root_of_inverse"][SPECIAL.index(-math.inf)] = 0.0
     for name in cell.states:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-30, equal_nan=True, msg=name)
 
