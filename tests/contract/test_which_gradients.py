@@ -107,13 +107,15 @@ def test_a_weight_changed_in_between_is_noticed(cell, engine):
 
 
 @natively
-def test_a_second_derivative_is_refused(cell, engine):
+@pytest.mark.parametrize("loss", [torch.sum, lambda output: output.square().sum()], ids=["linear", "square"])
+def test_a_second_derivative_is_refused(cell, engine, loss):
+    """Also where the loss is linear in the output: what then reaches the layer has no gradient of its own."""
     layer = random_layer(cell, engine, 5)
     x = random_input(T, B).requires_grad_()
     output, _ = layer(x)
-    (gradient,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(loss(output), x, create_graph=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
-        gradient.square().sum().backward()
+        (output.sum() + gradient.square().sum()).backward()
 
 
 @natively

@@ -319,7 +319,7 @@ def test_the_first_engine_of_the_table_that_does_not_refuse_runs():
         without(torch.zeros(4, 2, 3))
         gatewise.GRU(3, 5, engine="torch")(torch.zeros(4, 2, 3))
         assert ran == ["gru"]
-        engine, _ = choose(replace(without.request(), bias=True), "watched")
+        engine = choose(replace(without.request(), bias=True), "watched")
         assert engine is ENGINES[0]
     finally:
         del ENGINES[0]

@@ -17,7 +17,7 @@ ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), EagerEngine()]
 
 __all__ = [
     "ENGINES", "Choice", "Engine", "Input", "Request", "States", "Tokens", "Weights", "check_engine", "check_precision",
-    "choose", "which",
+    "choose", "reason", "which",
 ]  # fmt: skip
 
 
@@ -41,23 +41,29 @@ def check_precision(precision: str | None) -> None:
         raise UserError(f"precision={precision!r}: want None (the weights' own) or 'bf16'")
 
 
-def choose(request: Request, name: str = "auto") -> tuple[Engine, str]:
-    """The engine for a request and the reason.
+def choose(request: Request, name: str = "auto") -> Engine:
+    """The engine for a request.
 
     Raises:
         UserError: the engine asked for does not exist, or cannot run this request.
     """
-    check_engine(name)
     refusals: list[str] = []
     for engine in ENGINES:
-        if name not in ("auto", engine.name):
-            continue
-        refusal = engine.refuses(request)
-        if refusal is None:
-            why = "asked for" if name != "auto" else engine.describe(request)
-            return engine, "; ".join([why, *refusals])
-        refusals.append(refusal)
+        if name in ("auto", engine.name):
+            refusal = engine.refuses(request)
+            if refusal is None:
+                return engine
+            refusals.append(refusal)
+    check_engine(name)
     raise UserError(f"engine '{name}' cannot run this: {'; '.join(refusals)}; use engine='auto'")
+
+
+def reason(engine: Engine, request: Request, name: str = "auto") -> str:
+    """Why this engine was chosen: what it does, and what kept those before it from the request."""
+    if name != "auto":
+        return "asked for"
+    refusals = [other.refuses(request) for other in ENGINES[: ENGINES.index(engine)]]
+    return "; ".join([engine.describe(request), *(refusal for refusal in refusals if refusal)])
 
 
 def which(layer: Any, x: Tensor | None = None) -> Choice:
@@ -77,5 +83,6 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
     found = next((module for module in layer.modules() if hasattr(module, "request")), None)
     if found is None:
         raise UserError(f"which() takes a gatewise layer, or a model with one; {type(layer).__name__} has none")
-    engine, reason = choose(found.request(x), found.engine)
-    return Choice(engine.name, reason)
+    request = found.request(x)
+    engine = choose(request, found.engine)
+    return Choice(engine.name, reason(engine, request, found.engine))

@@ -39,6 +39,7 @@ def scan(
     )
     u = _recurrent_connections(request, weights)
     ends = None if lengths is None else lengths.to(x.device).unsqueeze(1)
+    states = tuple(state.squeeze(0) for state in states)
 
     outputs: list[Tensor] = [x] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
@@ -53,7 +54,7 @@ def scan(
             outputs[t] = following[0].masked_fill(~running, 0.0)
             following = tuple(torch.where(running, new, old) for new, old in zip(following, states, strict=True))
         states = following
-    return torch.stack(outputs), states
+    return torch.stack(outputs), tuple(state.unsqueeze(0) for state in states)
 
 
 def _product(request: Request, value: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:

@@ -120,24 +120,25 @@ class Engine(Protocol):
 
 
 Scan = Callable[[Request, Weights, Input, Tensor | None, States, bool], tuple[Tensor, States]]
-"""One layer in one direction: (request, weights, x, lengths, states, reverse) -> (output, final states)."""
+"""One layer in one direction: (request, weights, x, lengths, states, reverse) -> (output, final states), with states
+of (1, B, size)."""
 
 
 def run_stack(scan: Scan, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
     """Layers over layers and directions side by side, from a ``scan`` that runs one of them."""
     finals: list[States] = []
+    single = len(request.weights) == len(request.weights[0]) == 1
     for layer, directions in enumerate(request.weights):
         if layer > 0 and request.dropout > 0 and request.training:
             assert isinstance(x, Tensor)
             x = F.dropout(x, request.dropout)
         outputs = []
         for direction, weights in enumerate(directions):
-            initial = tuple(state[layer * len(directions) + direction] for state in states)
+            place = layer * len(directions) + direction
+            initial = states if single else tuple(state[place : place + 1] for state in states)
             output, final = scan(request, weights, x, lengths, initial, direction == 1)
             outputs.append(output)
             finals.append(final)
         x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
     assert isinstance(x, Tensor)
-    if len(finals) == 1:
-        return x, tuple(part.unsqueeze(0) for part in finals[0])
-    return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    return x, finals[0] if single else tuple(torch.cat(parts) for parts in zip(*finals, strict=True))

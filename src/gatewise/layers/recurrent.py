@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,6 +198,15 @@ class Recurrent(nn.Module):
     def request(self, x: Any = None) -> Request:
         """What an engine is asked to run."""
         del x  # no engine's choice depends on the input yet
+        bf16 = self.__dict__.get("precision") == "bf16"  # a layer unpickled from an older version has none
+        return Request(self.cell, self.connections, self._weights(), self.bias, self.dropout, self.training, bf16)
+
+    def _weights(self) -> tuple[tuple[Weights, ...], ...]:
+        """Per layer and direction; gathered once, and again when one of the parameters is another."""
+        parameters = tuple(self._parameters.values())
+        held, weights = self.__dict__.get("_held_weights", ((), ()))
+        if len(held) == len(parameters) > 0 and all(map(operator.is_, held, parameters)):
+            return weights
         weights = tuple(
             tuple(
                 Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in _PARTS.items()})
@@ -204,8 +214,14 @@ class Recurrent(nn.Module):
             )
             for layer in range(self.num_layers)
         )
-        bf16 = self.__dict__.get("precision") == "bf16"  # a layer unpickled from an older version has none
-        return Request(self.cell, self.connections, weights, self.bias, self.dropout, self.training, bf16)
+        found = {id(part) for layer in weights for direction in layer for part in vars(direction).values()} - {id(None)}
+        own = all(isinstance(parameter, nn.Parameter) for parameter in parameters)  # not lent by functional_call
+        if own and found == set(map(id, parameters)) and not torch.compiler.is_compiling():
+            self.__dict__["_held_weights"] = parameters, weights
+        return weights
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_held_weights"}
 
     def forward(
         self,
@@ -266,7 +282,7 @@ class Recurrent(nn.Module):
         count = self.num_layers * (2 if self.bidirectional else 1)
         expected = [(count, x.shape[1], size) for size in self.state_sizes]
         if states is None:
-            like = next(self.parameters(), x) if tokens else x
+            like = self._some_weight(x) if tokens else x
             states = tuple(torch.zeros(shape, dtype=like.dtype, device=x.device) for shape in expected)
         for i, (state, shape) in enumerate(zip(states, expected, strict=True)):
             if state.shape != shape:
@@ -281,11 +297,10 @@ class Recurrent(nn.Module):
             Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
         )
         request = self.request(x)
-        engine, _ = choose(request, self.engine)
-        return engine.run(request, given, lengths, states)
+        return choose(request, self.engine).run(request, given, lengths, states)
 
     def _check_features(self, x: Tensor, dims: int) -> None:
-        weight = next(self.parameters(), x)
+        weight = self._some_weight(x)
         if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(
                 f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
@@ -297,6 +312,12 @@ class Recurrent(nn.Module):
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
             )
+
+    def _some_weight(self, otherwise: Tensor) -> Tensor:
+        for weight in self._parameters.values():
+            if weight is not None:
+                return weight
+        return next(self.parameters(), otherwise)  # parametrized weights are a submodule's
 
     def _given_states(self, hx: Any) -> tuple[Tensor, ...] | None:
         """The initial states as a tuple, None if none were given."""

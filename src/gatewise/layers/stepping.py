@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gatewise.engines import States, choose
+from gatewise.engines import States, choose, reason
 from gatewise.engines.streaming import Head, Lexicon, Stream, Streams
 from gatewise.layers.language_model import LanguageModel
 from gatewise.layers.recurrent import Recurrent
@@ -49,17 +49,18 @@ def layer_of(model: Model) -> Recurrent:
 def route(model: Model) -> Route:
     """The way that a model's steps take."""
     request = layer_of(model).request()
-    engine, reason = choose(request, layer_of(model).engine)
+    engine = choose(request, layer_of(model).engine)
+    why = reason(engine, request, layer_of(model).engine)
     if not isinstance(engine, Streams):
-        return Route(engine.name, reason, None)
+        return Route(engine.name, why, None)
     detour = _detour(model)
     if detour is not None:
-        return Route(engine.name, f"{reason}; by the module's own call, for {detour}", None)
+        return Route(engine.name, f"{why}; by the module's own call, for {detour}", None)
     lexicon, head = None, None
     if isinstance(model, LanguageModel):
         rows = None if model.embedding is None else model.embedding.weight
         lexicon, head = Lexicon(model.vocabulary_size, rows), Head(model.head.weight, model.head.bias)
-    return Route(engine.name, reason, lambda batch: engine.open(request, batch, lexicon, head))
+    return Route(engine.name, why, lambda batch: engine.open(request, batch, lexicon, head))
 
 
 def _detour(model: Model) -> str | None:

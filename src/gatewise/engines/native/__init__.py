@@ -115,7 +115,7 @@ def scan(
     reverse: bool,
 ) -> tuple[Tensor, States]:
     """One layer in one direction, in one call of the operator."""
-    initial = torch.stack(states) if len(states) > 1 else states[0].unsqueeze(0)  # type: ignore[misc]
+    initial = torch.cat(states) if len(states) > 1 else states[0]
     if isinstance(x, Tokens) and weights.input is None:
         source = (initial.new_empty(*x.shape, 0), None, None, None, None)  # no gate sees the input
     elif isinstance(x, Tokens):
@@ -127,7 +127,7 @@ def scan(
     keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in (*source, *rest))
     key = _kernel(request.cell, initial.dtype, request.bf16)
     output, final = operator.scan(key, *source, *rest, lengths, reverse, keep)
-    return output, tuple(final[k] for k in range(len(states)))  # unbind's views must not be changed in place
+    return output, (final,) if len(states) == 1 else tuple(final[k : k + 1] for k in range(len(states)))
 
 
 def _table(tokens: Tokens, weights: Weights) -> tuple[Tensor, Tensor]:

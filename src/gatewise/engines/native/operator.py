@@ -56,13 +56,17 @@ def _input(x: Tensor | None, tokens: Tensor | None, table: Tensor | None) -> dic
 
 
 def _dense(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.resolve_neg().contiguous()
+    if value is None or (value.is_contiguous() and not value.is_neg()):
+        return value
+    return value.resolve_neg().contiguous()
 
 
 def _rows(value: Tensor | None) -> Tensor | None:
     """The value with a last dimension without gaps."""
-    value = None if value is None else value.resolve_neg()
-    if value is None or value.stride(-1) == 1 or value.shape[-1] == 1:
+    if value is None:
+        return None
+    value = value.resolve_neg() if value.is_neg() else value
+    if value.stride(-1) == 1 or value.shape[-1] == 1:
         return value
     if value.numel() and not any(value.stride()):  # one number everywhere, as the gradient of a sum is
         return value[:1, :1].contiguous().expand(value.shape)
@@ -203,16 +207,34 @@ class _Scan(torch.autograd.Function):
         return found[:2] if direct else found
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *cotangents: Any) -> Any:  # type: ignore[override]
         (d_output, d_final, *_), needs = cotangents, ctx.needs_input_grad
         if d_output is None and d_final is None:
             return (None,) * len(needs)
         needed = [needs[2], *needs[4:12]]
         run = _scan_backward if _direct() else torch.ops.gatewise.scan_backward
-        found = run(ctx.cell, *ctx.saved_tensors, d_output, d_final, ctx.reverse, needed)
-        d_x, *d_rest = (value if wanted else None for value, wanted in zip(found, needed, strict=True))
-        return (None, None, d_x, None, *d_rest, None, None, None)
+        with torch.no_grad():
+            found = run(ctx.cell, *ctx.saved_tensors, d_output, d_final, ctx.reverse, needed)
+        found = [value if wanted else None for value, wanted in zip(found, needed, strict=True)]
+        if torch.is_grad_enabled():  # create_graph=True
+            found = _Once.apply(torch.zeros((), requires_grad=True), *found)
+        return (None, None, found[0], None, *found[1:], None, None, None)
+
+
+# torch.autograd.Function's own `apply` looks for the transforms of torch.func first, which `_direct` has done.
+_apply_scan = super(torch.autograd.Function, _Scan).apply  # type: ignore[misc]
+
+
+class _Once(torch.autograd.Function):
+    """Gradients that depend on the weights in a way that nobody knows: to go on from them must not give zero."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, *gradients: Any) -> Any:
+        return tuple(None if value is None else value.view_as(value) for value in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:  # type: ignore[override]
+        raise RuntimeError("native: the kernel has no second derivative; use engine='eager' to differentiate twice")
 
 
 def _scan_autograd(cell: str, *rest: Any) -> Results:
@@ -265,7 +287,7 @@ def scan(
     if not _direct():
         output, final, *_ = torch.ops.gatewise.scan(cell, *rest, lengths, reverse, keep)
     elif keep:
-        output, final = _Scan.apply(True, cell, *rest, lengths, reverse, keep)  # type: ignore[misc]
+        output, final = _apply_scan(True, cell, *rest, lengths, reverse, keep)
     else:
         output, final, *_ = _scan(cell, *rest, lengths, reverse, keep)
     return output, final
