@@ -115,7 +115,7 @@ def scan(
     reverse: bool,
 ) -> tuple[Tensor, States]:
     """One layer in one direction, in one call of the operator."""
-    initial = torch.cat(states) if len(states) > 1 else states[0]
+    initial = states[0] if len(states) == 1 else torch.cat(states)
     if isinstance(x, Tokens) and weights.input is None:
         source = (initial.new_empty(*x.shape, 0), None, None, None, None)  # no gate sees the input
     elif isinstance(x, Tokens):
