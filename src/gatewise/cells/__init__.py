@@ -1,7 +1,22 @@
 """THE EQUATIONS: every cell is one small class."""
 
-from gatewise.cells import rnn, gru, lstm  # noqa: F401, I001  (each import registers its cells, in this order)
-from gatewise.cells.cell import Cell, Connections, Named, connections
+# Each import registers its cells, in this order.
+from gatewise.cells import rnn, gru, lstm, hybrid, minimal, evolved  # noqa: F401, I001
+from gatewise.cells.cell import Cell, Connections, Mask, Named, connections
 from gatewise.cells.registry import CELLS, register, resolve
+from gatewise.cells.transforms import check_rate, layer_norm, recurrent_dropout, zoneout
 
-__all__ = ["CELLS", "Cell", "Connections", "Named", "connections", "register", "resolve"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Connections",
+    "Mask",
+    "Named",
+    "check_rate",
+    "connections",
+    "layer_norm",
+    "recurrent_dropout",
+    "register",
+    "resolve",
+    "zoneout",
+]

@@ -12,6 +12,25 @@ import torch
 from gatewise.errors import UserError
 
 
+@dataclass(frozen=True)
+class Mask:
+    """Random numbers of 0 and ``scale``, independent from row to row and unit to unit.
+
+    Attributes:
+        keep: the probability of ``scale``.
+        scale: 1 / keep makes the mean 1.
+        per_step: drawn anew at every step; otherwise once for the whole sequence.
+    """
+
+    keep: float
+    scale: float = 1.0
+    per_step: bool = True
+
+    @property
+    def mean(self) -> float:
+        return self.keep * self.scale
+
+
 class Cell(ABC):
     """The equations of one time step.
 
@@ -20,7 +39,8 @@ class Cell(ABC):
     - ``x.<gate>`` is the input's projection ``W x_t + b``, shape ``(batch, hidden)``;
     - ``u.<gate>(value)`` is the recurrent product ``U value + b``, shape ``(batch, hidden)``;
     - ``u.diag.<gate>(value)`` is the diagonal one ``w * value``, without a bias (peepholes);
-    - ``u.vector.<name>`` is a learned vector with one number per unit, declared in ``vectors``.
+    - ``u.vector.<name>`` is a learned vector with one number per unit, declared in ``vectors``;
+    - ``u.mask.<name>`` is a random mask of shape ``(batch, hidden)``, declared in ``masks``.
 
     A gate that never uses ``u.<gate>`` gets no recurrent weight, one that never uses ``x.<gate>`` no input weight.
     ``step`` returns the next state, or a tuple with one value per name in ``states``; the first state is the output.
@@ -30,7 +50,9 @@ class Cell(ABC):
         gates: the gates' names, in the order in which their weights are stacked.
         states: the states' names; ``("h",)`` unless said otherwise.
         vectors: the learned per-unit vectors: a tuple of names (drawn like the weights), or a mapping from the name
-            to the initial value.
+            to the initial value (None: drawn).
+        masks: the random masks, by name; drawn while training, their mean otherwise.
+        biased: whether W x and U h have their biases; False where the equations make them useless.
         name: what messages and run folders call the cell; the class's name unless registered.
         paper: where the equations come from.
 
@@ -50,7 +72,9 @@ class Cell(ABC):
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
-    vectors: ClassVar[tuple[str, ...] | Mapping[str, float]] = ()
+    vectors: ClassVar[tuple[str, ...] | Mapping[str, float | None]] = ()
+    masks: ClassVar[Mapping[str, Mask]] = {}
+    biased: ClassVar[bool] = True
     name: ClassVar[str] = "Cell"
     paper: ClassVar[str] = ""
 
@@ -64,6 +88,11 @@ class Cell(ABC):
     @abstractmethod
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """One time step, ``step(self, x, u, h, ...)``: the next state, or the tuple of next states."""
+
+    @property
+    def written(self) -> Cell:
+        """The cell whose ``step`` somebody wrote down: this one, unless it is a transform of another."""
+        return self
 
     def advance(self, x: Any, u: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
         """``step`` with its result as a tuple of the declared length."""
@@ -83,8 +112,8 @@ def _check_names(cls: type[Cell], label: str, names: Any) -> None:
         raise UserError(f"cell '{cls.name}': {label} = {names!r}; write a tuple of names, such as ('r', 'z', 'n')")
     if len(set(names)) != len(tuple(names)):
         raise UserError(f"cell '{cls.name}': {label} = {names!r} names something twice")
-    if label == "gates" and {"diag", "vector"} & set(names):
-        raise UserError(f"cell '{cls.name}': 'diag' and 'vector' have a meaning of their own; rename that gate")
+    if label == "gates" and {"diag", "vector", "mask"} & set(names):
+        raise UserError(f"cell '{cls.name}': 'diag', 'vector', 'mask' have a meaning of their own; rename that gate")
     if label == "states" and not names:
         raise UserError(f"cell '{cls.name}': states is empty; a recurrent cell has at least one state")
 
@@ -96,10 +125,14 @@ class Named:
         self.__dict__.update(things)
         self._cell, self._prefix = cell, prefix
 
+    def __call__(self, *arguments: Any) -> Any:
+        prefix = self._prefix
+        raise UserError(f"cell '{self._cell.name}': {prefix}(...) is no function; write {prefix}.<gate>(...)")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        declared = "vectors" if self._prefix == "u.vector" else "gates"
+        declared = {"u.vector": "vectors", "u.mask": "masks"}.get(self._prefix, "gates")
         known = tuple(getattr(self._cell, declared))
         raise UserError(
             f"cell '{self._cell.name}': step uses {self._prefix}.{name}, but {declared} = {known}; add '{name}' there"
@@ -149,12 +182,14 @@ def connections(cell: Cell, hidden_size: int = 4) -> Connections:
     dense = _Recorder(cell, "u", cell.gates, lambda operand: value)
     diag = _Recorder(cell, "u.diag", cell.gates, lambda operand: value)
     vector = _Recorder(cell, "u.vector", cell.vectors, value[0])
-    dense.__dict__.update(diag=diag, vector=vector)
+    mask = _Recorder(cell, "u.mask", cell.masks, value)
+    dense.__dict__.update(diag=diag, vector=vector, mask=mask)
     try:
-        with torch.no_grad():
-            cell.advance(x, dense, (value,) * len(cell.states))
+        cell.advance(x, dense, (value,) * len(cell.states))
     except (RuntimeError, TypeError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}"
+        if "positional argument" in text:
+            text += f" (with these states, step is: step(self, x, u, {', '.join(cell.states)}))"
         raise UserError(f"cell '{cell.name}': step fails on values of shape (batch, hidden): {text}") from error
 
     def used(recorder: _Recorder, declared: Any) -> tuple[str, ...]:

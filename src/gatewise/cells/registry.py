@@ -58,6 +58,8 @@ def resolve(cell: str | type[Cell] | Cell) -> Cell:
         return cell()
     if isinstance(cell, str):
         if cell not in CELLS:
-            raise UserError(f"no cell is called '{cell}': {nearest(cell, list(CELLS))}")
+            hint = nearest(cell, list(CELLS))
+            hint += "" if hint.startswith("did") else "; one of your own is registered first (--cell-file FILE)"
+            raise UserError(f"no cell is called '{cell}': {hint}")
         return CELLS[cell]()
     raise UserError(f"a cell is a name, a gatewise.Cell class or an instance of one, not {cell!r}")

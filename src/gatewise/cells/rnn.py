@@ -1,4 +1,4 @@
-"""The plain recurrent cell."""
+"""Recurrent cells without a gate."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ class ReluRNN(Cell):
 
     def step(self, x, u, h):
         return torch.relu(x.h + u.h(h))
+
+
+@register("indrnn")
+class IndRNN(Cell):
+    """Independently recurrent network (Li et al. 2018): every unit sees its own past alone.
+
+    h_t = max(0, W x_t + b + p ⊙ h_{t-1})
+
+    The paper's u is p here.
+    """
+
+    gates = ("h",)
+    paper = "Li et al. 2018, arXiv:1803.04831"
+
+    def step(self, x, u, h):
+        return torch.relu(x.h + u.diag.h(h))
