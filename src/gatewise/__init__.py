@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from gatewise.cells import CELLS, Cell, register
+from gatewise.cells import CELLS, Cell, layer_norm, recurrent_dropout, register, zoneout
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.graph import explain, trace
@@ -21,9 +21,12 @@ __all__ = [
     "Recurrent",
     "UserError",
     "explain",
+    "layer_norm",
     "load",
+    "recurrent_dropout",
     "register",
     "stream",
     "trace",
     "which",
+    "zoneout",
 ]

@@ -25,9 +25,10 @@ OPERATIONS = {
     "clamp": lambda a, b: torch.clamp(a, -0.5, 0.75),
     "minimum": lambda a, b: torch.minimum(a, b + 0.1),  # no exact ties: print says [a > b], leaving the tie out
     "maximum": lambda a, b: torch.maximum(a, b - 0.1),
+    "mean": lambda a, b: (a * b).mean(-1, keepdim=True) + b,
 }
 
-BINARY = {"add", "sub", "mul", "div", "power", "minimum", "maximum"}
+BINARY = {"add", "sub", "mul", "div", "power", "minimum", "maximum", "mean"}
 
 
 @strategies.composite

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gatewise.engines.eager import EagerEngine
 from gatewise.engines.native import NativeEngine
+from gatewise.engines.native.build import tell_failures
 from gatewise.engines.request import Engine, Input, Request, States, Tokens, Weights
 from gatewise.engines.torch import TorchEngine
 from gatewise.errors import UserError, nearest
@@ -28,9 +29,9 @@ class Choice(NamedTuple):
     reason: str
 
 
-def check_engine(name: str) -> None:
-    """Raise unless ``name`` is "auto" or an engine's name."""
-    known = ["auto", *(e.name for e in ENGINES)]
+def check_engine(name: str, *others: str) -> None:
+    """Raise unless ``name`` is "auto" or an engine's name; ``others`` are known as well where this is asked."""
+    known = ["auto", *(e.name for e in ENGINES), *others]
     if name not in known:
         raise UserError(f"no engine is called '{name}': {nearest(name, known)}")
 
@@ -52,6 +53,8 @@ def choose(request: Request, name: str = "auto") -> Engine:
         if name in ("auto", engine.name):
             refusal = engine.refuses(request)
             if refusal is None:
+                if refusals:
+                    tell_failures(engine.name)
                 return engine
             refusals.append(refusal)
     check_engine(name)
@@ -80,9 +83,11 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
         >>> gatewise.which(gatewise.Recurrent("rnn", 3, 5, proj_size=2)).engine
         'eager'
     """
-    found = next((module for module in layer.modules() if hasattr(module, "request")), None)
+    layer = getattr(layer, "model", layer)  # of a trained run
+    modules = layer.modules() if hasattr(layer, "modules") else ()
+    found = next((module for module in modules if hasattr(module, "request")), None)
     if found is None:
-        raise UserError(f"which() takes a gatewise layer, or a model with one; {type(layer).__name__} has none")
+        raise UserError(f"which() takes a gatewise layer, or a model with one, not {layer!r}")
     request = found.request(x)
     engine = choose(request, found.engine)
     return Choice(engine.name, reason(engine, request, found.engine))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.cells import Named
+from gatewise.cells import Cell, Named
 from gatewise.engines.request import Input, Request, States, Tokens, Weights, run_stack
 
 
@@ -43,6 +43,7 @@ def scan(
 
     outputs: list[Tensor] = [x] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
+        u.__dict__["mask"] = _masks(request.cell, weights, t, states[0])
         x_t = projections[t].chunk(len(gates), dim=-1) if projections is not None else ()
         following = cell.advance(Named(cell, "x", dict(zip(gates, x_t, strict=True))), u, states)
         if weights.projection is not None:
@@ -87,3 +88,11 @@ def _recurrent_connections(request: Request, weights: Weights) -> Named:
     vectors = () if weights.vector is None else weights.vector.unbind()
     things["vector"] = Named(cell, "u.vector", dict(zip(used.vector, vectors, strict=True)))
     return Named(cell, "u", things)
+
+
+def _masks(cell: Cell, weights: Weights, t: int, like: Tensor) -> Named:
+    """The ``u.mask`` of a step: what was drawn for it, or the means."""
+    if not weights.masks:
+        return Named(cell, "u.mask", {name: like.new_tensor(mask.mean) for name, mask in cell.masks.items()})
+    drawn = zip(cell.masks.items(), weights.masks, strict=True)
+    return Named(cell, "u.mask", {n: value[t % len(value)].to(like.dtype) * mask.scale for (n, mask), value in drawn})

@@ -27,6 +27,8 @@ class Weights:
         projection: (projected, hidden), or None (Sak et al. 2014).
         diag: (diagonal gates, hidden), or None.
         vector: (vectors, hidden), or None.
+        masks: what was drawn for each of the cell's masks, true where it is its scale: (T, B, hidden), or (1, B,
+            hidden) for the whole sequence. Without any a mask is its mean.
     """
 
     input: Tensor | None
@@ -36,6 +38,7 @@ class Weights:
     projection: Tensor | None
     diag: Tensor | None
     vector: Tensor | None
+    masks: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Request:
     def some_weight(self) -> Tensor | None:
         """One of the weights, for their type and device; None where a cell has none at all."""
         parts = vars(self.weights[0][0]).values()
-        return next((part for part in parts if part is not None), None)
+        return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
 @dataclass(frozen=True)

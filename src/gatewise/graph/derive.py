@@ -92,6 +92,9 @@ class _Algebra(Builder):
     def square(self, a: int) -> int:
         return self.node("power", a, parameters=(2.0,))
 
+    def mean(self, a: int) -> int:
+        return a if self.nodes[a].op == "constant" else self.node("mean", a)
+
     def product(self, op: str, gate: str, a: int) -> int:
         return a if self.is_constant(a, 0.0) else self.node(op, a, of=gate)
 
@@ -190,7 +193,7 @@ def derive(graph: Graph) -> Backward:
     diag: list[Product] = []
     for i in reversed(range(len(graph.nodes))):
         node = graph.nodes[i]
-        if node.op == "constant":
+        if node.op in ("constant", "mask"):
             continue
         total = cotangent[i] = contributions[i].total(b)
         if not node.args:
@@ -201,9 +204,11 @@ def derive(graph: Graph) -> Backward:
         elif node.op == "diag":
             diag.append(Product(node.of, node.args[0], total))
             contributions[node.args[0]].add(b, b.product("diag", node.of, total), one)
+        elif node.op == "mean":  # its transpose is itself: each unit has the mean of what reaches all of them
+            contributions[node.args[0]].add(b, b.mean(total), one)
         else:
             for argument, factor in zip(node.args, FACTORS[node.op](b, i, node), strict=True):
-                if graph.nodes[argument].op == "constant":
+                if graph.nodes[argument].op in ("constant", "mask"):
                     continue
                 for flow, scale in contributions[i].through(b, total, factor):
                     contributions[argument].add(b, flow, scale)

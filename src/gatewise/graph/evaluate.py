@@ -43,9 +43,9 @@ def evaluate(nodes: Sequence[Node], leaves: Leaves) -> list[Tensor]:
 
     Args:
         nodes: a graph's nodes (forward, or forward and backward).
-        leaves: tensors by ``(kind, name)``: ``("state", "h")`` and ``("input", "r")`` and ``("cotangent", "h")`` of
-            shape (batch, hidden), ``("vector", v)`` and ``("diag", gate)`` of shape (hidden,), ``("weight", gate)``
-            of shape (hidden, hidden) and ``("bias", gate)`` of shape (hidden,).
+        leaves: tensors by ``(kind, name)``: ``("state", "h")``, ``("input", "r")``, ``("mask", m)`` and
+            ``("cotangent", "h")`` of shape (batch, hidden), ``("vector", v)`` and ``("diag", gate)`` of shape
+            (hidden,), ``("weight", gate)`` of shape (hidden, hidden) and ``("bias", gate)`` of shape (hidden,).
 
     Example:
         >>> import torch
@@ -63,7 +63,7 @@ def evaluate(nodes: Sequence[Node], leaves: Leaves) -> list[Tensor]:
         match node.op:
             case "constant":
                 value = torch.tensor(node.parameters[0], dtype=like.dtype, device=like.device)
-            case "state" | "input" | "vector" | "cotangent":
+            case "state" | "input" | "vector" | "mask" | "cotangent":
                 value = leaves[node.op, node.of]
             case "dense":
                 value = F.linear(args[0], leaves["weight", node.of], leaves.get(("bias", node.of)))
@@ -71,6 +71,8 @@ def evaluate(nodes: Sequence[Node], leaves: Leaves) -> list[Tensor]:
                 value = args[0] @ leaves["weight", node.of]
             case "diag":
                 value = leaves["diag", node.of] * args[0]
+            case "mean":
+                value = args[0].mean(-1, keepdim=True).expand_as(args[0])
             case op:
                 value = _POINTWISE[op](*args, *node.parameters)
         values.append(value)

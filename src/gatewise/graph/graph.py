@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from gatewise.cells import Connections
 
-LEAVES = ("constant", "state", "input", "vector", "cotangent")
-"""Nodes without arguments. ``of`` names the state, the gate (``input``: W x_t + b) or the vector."""
+LEAVES = ("constant", "state", "input", "vector", "mask", "cotangent")
+"""Nodes without arguments. ``of`` names the state, the gate (``input``: W x_t + b), the vector or the mask."""
 
 PRODUCTS = ("dense", "diag", "dense_transposed")
 """``dense``: U v + b'; ``diag``: w ⊙ v; ``dense_transposed``: Uᵀ v, of which only the backward graph has any."""
+
+REDUCTIONS = ("mean",)
+"""``mean``: over the units, one number for every row."""
 
 POINTWISE = (
     "add", "sub", "mul", "div", "neg", "power",
@@ -28,7 +31,7 @@ class Node:
     """One value of a time step.
 
     Attributes:
-        op: one of ``LEAVES``, ``PRODUCTS``, ``POINTWISE``, ``DERIVATIVES``.
+        op: one of ``LEAVES``, ``PRODUCTS``, ``REDUCTIONS``, ``POINTWISE``, ``DERIVATIVES``.
         args: the nodes it is computed from, by their position in the graph.
         of: the state, gate or vector it belongs to, where it belongs to one.
         parameters: numbers that are part of the operation: the constant itself, the exponent, a slope, bounds.
@@ -51,6 +54,7 @@ class Graph:
         results: for each state the node that is its next value.
         names: (node, name) for values that the source gives a name.
         connections: the weights in use.
+        masks: the cell's masks.
     """
 
     cell: str
@@ -59,6 +63,7 @@ class Graph:
     results: tuple[int, ...]
     names: tuple[tuple[int, str], ...]
     connections: Connections
+    masks: tuple[str, ...]
 
     @property
     def output_feeds_products_only(self) -> bool:

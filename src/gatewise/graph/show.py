@@ -86,6 +86,7 @@ TEXT = TextStyle(
         "sigmoid": "σ({0})", "tanh": "tanh({0})", "relu": "max(0, {0})", "leaky_relu": "leaky_relu({0}, {p0})",
         "softplus": "softplus({0})", "exp": "exp({0})", "log": "log({0})", "sqrt": "sqrt({0})", "abs": "|{0}|",
         "clamp": "clamp({0}, {p0}, {p1})", "minimum": "min({0}, {1})", "maximum": "max({0}, {1})",
+        "mean": "mean({0})",
         "positive": "[{0} > 0]", "sign": "sign({0})", "within": "[{p0} ≤ {0} ≤ {p1}]", "greater": "[{0} > {1}]",
     },
 )  # fmt: skip
@@ -105,6 +106,7 @@ LATEX = LatexStyle(
         "log": r"\log\left({0}\right)", "sqrt": r"\sqrt{{{0}}}", "abs": r"\left|{0}\right|",
         "clamp": r"\mathrm{{clamp}}\left({0}, {p0}, {p1}\right)", "minimum": r"\min\left({0}, {1}\right)",
         "maximum": r"\max\left({0}, {1}\right)", "positive": r"\left[{0} > 0\right]",
+        "mean": r"\operatorname{{mean}}\left({0}\right)",
         "sign": r"\operatorname{{sign}}\left({0}\right)", "within": r"\left[{p0} \leq {0} \leq {p1}\right]",
         "greater": r"\left[{0} > {1}\right]",
     },
@@ -134,7 +136,7 @@ class Printer:
                 return s.number(n.parameters[0]), SUM if n.parameters[0] < 0 else ATOM
             case "state":
                 return s.previous(n.of), ATOM
-            case "vector":
+            case "vector" | "mask":
                 return s.name(n.of), ATOM
             case "cotangent":
                 return s.name(f"d{n.of}_t"), ATOM

@@ -126,7 +126,8 @@ class Tracer:
     def unsupported(self, what: str) -> UnsupportedOperationError:
         return UnsupportedOperationError(
             f"cell '{self.cell.name}' uses {what}, which the graph does not have; write the step with + - * / -x x**2 "
-            f"{', '.join(POINTWISE[6:])}, or run the cell on the reference engine: engine='eager' takes any operation"
+            f"{', '.join(POINTWISE[6:])}, mean(-1, keepdim=True), or run the cell on the reference engine: "
+            "engine='eager' takes any operation"
         )
 
     def symbol(self, op: str, of: str) -> Symbol:
@@ -216,6 +217,12 @@ def _clamp(tracer: Tracer, input: Any, min: float | None = None, max: float | No
     return tracer.pointwise("clamp", input, parameters=(low, high))
 
 
+def _mean(tracer: Tracer, input: Any, dim: Any = None, keepdim: bool = False) -> Symbol:
+    if dim not in (-1, (-1,), [-1]) or not keepdim:
+        raise tracer.unsupported("a mean over anything but the units")
+    return tracer.pointwise("mean", input)
+
+
 _RULES: dict[Any, Callable[..., Symbol]] = {
     **dict.fromkeys((torch.add,), _binary("add")),
     **dict.fromkeys((torch.sub, torch.subtract), _binary("sub")),
@@ -226,6 +233,7 @@ _RULES: dict[Any, Callable[..., Symbol]] = {
     **dict.fromkeys((torch.neg, torch.negative), _unary("neg")),
     **dict.fromkeys((torch.sigmoid, torch.special.expit, F.sigmoid), _unary("sigmoid")),
     **dict.fromkeys((torch.tanh, F.tanh), _unary("tanh")),
+    torch.mean: _mean,
     torch.exp: _unary("exp"),
     torch.log: _unary("log"),
     torch.sqrt: _unary("sqrt"),
@@ -289,9 +297,10 @@ def trace(cell: str | type[Cell] | Cell) -> Graph:
     products: dict[str, Any] = {g: tracer.product("dense", g) for g in cell.gates}
     products["diag"] = Named(cell, "u.diag", {g: tracer.product("diag", g) for g in cell.gates})
     products["vector"] = Named(cell, "u.vector", {v: tracer.symbol("vector", v) for v in cell.vectors})
+    products["mask"] = Named(cell, "u.mask", {m: tracer.symbol("mask", m) for m in cell.masks})
 
     try:
-        with _locals_at_return(cell.step.__func__.__code__) as local:  # type: ignore[attr-defined]
+        with _locals_at_return(cell.written.step.__func__.__code__) as local:  # type: ignore[attr-defined]
             following = cell.advance(x, Named(cell, "u", products), states)
     except UserError:
         raise
@@ -305,6 +314,7 @@ def trace(cell: str | type[Cell] | Cell) -> Graph:
     names: dict[int, str] = {}
     for name, value in local.items():
         known = isinstance(value, Symbol) and value.node in moved and value.node not in taken
-        if known and tracer.builder.nodes[value.node].op not in ("input", "vector", "constant"):
+        if known and tracer.builder.nodes[value.node].op not in ("input", "vector", "mask", "constant"):
             names.setdefault(moved[value.node], name)
-    return Graph(cell.name, cell.states, nodes, tuple(moved[r] for r in results), tuple(sorted(names.items())), used)
+    ends, named = tuple(moved[r] for r in results), tuple(sorted(names.items()))
+    return Graph(cell.name, cell.states, nodes, ends, named, used, tuple(cell.masks))

@@ -84,6 +84,8 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
 
 def check_tokens(tokens: Tensor, embedding: Tensor | None, input_size: int) -> None:
     """Tokens are whole numbers, within the embedding or the input's size; an embedding has the input's size."""
+    if embedding is not None and not isinstance(embedding, Tensor):
+        raise UserError(f"embedding: want a tensor (V, {input_size}), such as a module's .weight, not {embedding!r}")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise UserError(f"an embedding belongs to tokens, whole numbers; the input is {tokens.dtype}")
     if embedding is not None and (embedding.dim() != 2 or embedding.shape[1] != input_size):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from gatewise.cells import Cell
+from gatewise.layers.options import Options
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -23,8 +24,8 @@ class LanguageModel(nn.Module):
         num_layers: recurrent layers.
         embedding_size: features of a learned embedding; 0 feeds the one-hot token, as the textbook does.
         dropout: on the embedding, between layers and before the head, while training.
-        engine: "auto", or the name of an engine.
-        precision: None, or "bf16" for the recurrent layers' products; see :class:`gatewise.Recurrent`.
+        options: of the recurrent layers (zoneout, layer_norm, recurrent_dropout, weight_drop, engine, precision), as
+            :class:`gatewise.Recurrent` has them.
 
     Shapes:
         ``model(tokens, state=None) -> (logits, state)``: tokens (T, B) whole numbers, logits (T, B, V), state as
@@ -46,9 +47,7 @@ class LanguageModel(nn.Module):
         num_layers: int = 1,
         embedding_size: int = 0,
         dropout: float = 0.0,
-        *,
-        engine: str = "auto",
-        precision: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
@@ -60,8 +59,7 @@ class LanguageModel(nn.Module):
             hidden_size,
             num_layers,
             dropout=between,
-            engine=engine,
-            precision=precision,
+            **options,
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocabulary_size)

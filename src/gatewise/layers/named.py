@@ -6,10 +6,11 @@ What goes by torch's own classes does not know them: ``isinstance(layer, nn.RNNB
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
+from gatewise.layers.options import Options
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -42,15 +43,12 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        precision: str | None = None,
-        **other: Any,
+        **options: Unpack[Options],
     ) -> None:
-        _refuse_projection(other)
+        _refuse_projection(options)
         super().__init__(
             "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype,
-            engine=engine, precision=precision,
+            **options,
         )  # fmt: skip
 
 
@@ -79,13 +77,11 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        precision: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(
             "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device,
-            dtype, engine=engine, precision=precision,
+            dtype, **options,
         )  # fmt: skip
 
 
@@ -115,24 +111,19 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        precision: str | None = None,
-        **other: Any,
+        **options: Unpack[Options],
     ) -> None:
-        _refuse_projection(other)
+        _refuse_projection(options)
         cells = {"tanh": "rnn", "relu": "rnn-relu"}
         if nonlinearity not in tuple(cells):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(
             cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            device, dtype, engine=engine, precision=precision,
+            device, dtype, **options,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
 
-def _refuse_projection(other: dict[str, Any]) -> None:
-    if "proj_size" in other:
+def _refuse_projection(options: Any) -> None:
+    if "proj_size" in options:
         raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-    if other:
-        raise TypeError(f"unexpected keyword argument '{next(iter(other))}'")

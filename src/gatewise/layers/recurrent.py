@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatewise.cells import Cell, connections, resolve
+from gatewise.cells import Cell, Mask, connections, resolve
 from gatewise.engines import Input, Request, Tokens, Weights, check_engine, check_precision, choose
 from gatewise.errors import UserError
 from gatewise.layers.checks import check_lengths, check_projection, check_sizes, check_state_dims, check_tokens
+from gatewise.layers.options import Given, Options
 
-# The parts of a layer's weights in the order in which they are made, and so drawn: torch.nn's, then our own.
+# The parts of a layer's weights in the order of `Weights`, in which they are made and drawn: torch.nn's, then our own.
 _PARTS = {
     "input": "weight_ih",
     "recurrent": "weight_hh",
@@ -46,6 +49,11 @@ class Recurrent(nn.Module):
         proj_size: if > 0, the output is projected to this size (Sak, Senior and Beaufays 2014, arXiv:1402.1128).
         device: where the weights are made.
         dtype: of the weights.
+        zoneout: rates of :func:`gatewise.zoneout`, one for all states or by state.
+        layer_norm: whether both projections are normalised, :func:`gatewise.layer_norm`.
+        recurrent_dropout: the rate of :func:`gatewise.recurrent_dropout`.
+        weight_drop: probability that an entry of a recurrent matrix is zero, and the others 1 / (1 − p) as large, while
+            training; drawn once a call (DropConnect, Merity et al. 2018, arXiv:1708.02182).
         engine: "auto", or the name of an engine.
         precision: None, or "bf16": all matrix products of bfloat16 numbers (8 bits of precision) with float32 sums,
             states and gates in float32. Outputs stay within 1e-2 of float32's, relative to the largest; on a CPU with
@@ -96,25 +104,25 @@ class Recurrent(nn.Module):
         proj_size: int = 0,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        *,
-        engine: str = "auto",
-        precision: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__()
         self.dropout = float(dropout)
         check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
-        check_engine(engine)
-        check_precision(precision)
-        self.cell = resolve(cell)
+        given = Given.of(options)
+        check_engine(given.engine)
+        check_precision(given.precision)
+        self.cell = given.transformed(resolve(cell))
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.bias = bias
+        self.bias = bias and self.cell.biased
         self.batch_first = batch_first
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        self.engine = engine
-        self.precision = precision
+        self.weight_drop = float(given.weight_drop)
+        self.engine = given.engine
+        self.precision = given.precision
         self.connections = connections(self.cell, hidden_size)
         if proj_size:
             check_projection(self.cell)
@@ -178,7 +186,9 @@ class Recurrent(nn.Module):
         for name, weight in self.named_parameters():
             if name.startswith("vector_l"):
                 for row, vector in zip(weight, self.connections.vector, strict=True):
-                    nn.init.constant_(row, self.cell.vectors[vector])
+                    value = self.cell.vectors[vector]
+                    if value is not None:
+                        nn.init.constant_(row, value)
 
     def flatten_parameters(self) -> None:
         """Does nothing: kept so that code written for torch.nn runs unchanged.
@@ -191,7 +201,7 @@ class Recurrent(nn.Module):
         text += f"{self.input_size}, {self.hidden_size}"
         defaults = {
             "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "engine": "auto", "precision": None,
+            "bidirectional": False, "weight_drop": 0.0, "engine": "auto", "precision": None,
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
@@ -203,21 +213,22 @@ class Recurrent(nn.Module):
 
     def _weights(self) -> tuple[tuple[Weights, ...], ...]:
         """Per layer and direction; gathered once, and again when one of the parameters is another."""
-        parameters = tuple(self._parameters.values())
-        held, weights = self.__dict__.get("_held_weights", ((), ()))
-        if len(held) == len(parameters) > 0 and all(map(operator.is_, held, parameters)):
+        names, parameters = tuple(self._parameters), tuple(self._parameters.values())
+        held_names, held, weights = self.__dict__.get("_held_weights", ((), (), ()))
+        if names and held_names == names and all(map(operator.is_, held, parameters)):
             return weights
         weights = tuple(
             tuple(
-                Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in _PARTS.items()})
+                Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in _PARTS.items()})  # type: ignore[arg-type]
                 for suffix in self._suffixes()
             )
             for layer in range(self.num_layers)
         )
-        found = {id(part) for layer in weights for direction in layer for part in vars(direction).values()} - {id(None)}
+        parts = (part for layer in weights for direction in layer for part in vars(direction).values())
+        found = {id(part) for part in parts if isinstance(part, Tensor)}
         own = all(isinstance(parameter, nn.Parameter) for parameter in parameters)  # not lent by functional_call
         if own and found == set(map(id, parameters)) and not torch.compiler.is_compiling():
-            self.__dict__["_held_weights"] = parameters, weights
+            self.__dict__["_held_weights"] = names, parameters, weights
         return weights
 
     def __getstate__(self) -> dict[str, Any]:
@@ -297,7 +308,31 @@ class Recurrent(nn.Module):
             Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
         )
         request = self.request(x)
+        weight_drop = self.__dict__.get("weight_drop", 0.0)
+        if self.training and (self.cell.masks or weight_drop):
+            request = replace(request, weights=self._with_noise(request.weights, x, weight_drop))
         return choose(request, self.engine).run(request, given, lengths, states)
+
+    def _with_noise(
+        self, weights: tuple[tuple[Weights, ...], ...], x: Tensor, weight_drop: float
+    ) -> tuple[tuple[Weights, ...], ...]:
+        """The weights with what is drawn for this call: masks, recurrent matrices with entries dropped.
+
+        The numbers come from PyTorch's generator, in one order whatever engine runs: the same seed, the same noise.
+        """
+        steps, batch = x.shape[:2]
+
+        def drawn(mask: Mask) -> Tensor:
+            shape = (steps if mask.per_step else 1, batch, self.hidden_size)
+            return torch.empty(shape, dtype=torch.bool, device=x.device).bernoulli_(mask.keep)
+
+        def noisy(one: Weights) -> Weights:
+            matrix = one.recurrent
+            if weight_drop and matrix is not None:
+                matrix = F.dropout(matrix, weight_drop)
+            return replace(one, recurrent=matrix, masks=tuple(map(drawn, self.cell.masks.values())))
+
+        return tuple(tuple(map(noisy, directions)) for directions in weights)
 
     def _check_features(self, x: Tensor, dims: int) -> None:
         weight = self._some_weight(x)

@@ -50,10 +50,10 @@ def stream(model: Model) -> Session:
 class Session:
     """What :func:`stream` returns.
 
-    The weights are packed once. A change that PyTorch records (an optimiser's, ``load_state_dict``, one in place under
-    ``no_grad``), and one of all the model's weights (``to``, ``vector_to_parameters``), is seen by the next step. After
-    any other (by way of one weight's ``.data``; a parameter in the place of another; a number in the cell) call
-    :meth:`refresh`.
+    The weights are packed once. A change that PyTorch records (by most optimisers, ``load_state_dict``, one in place
+    under ``no_grad``), and one of all the model's weights (``to``, ``vector_to_parameters``), is seen by the next
+    step. After any other (an optimiser with ``fused=True``; by way of one weight's ``.data``; a parameter in the place
+    of another, as by ``load_state_dict(assign=True)``; a number in the cell; a hook) call :meth:`refresh`.
 
     With ``precision="bf16"`` a compiled session still multiplies in float32.
 
@@ -67,10 +67,10 @@ class Session:
     def __init__(self, model: Model) -> None:
         layer = layer_of(model)
         if not isinstance(layer, Recurrent):
-            raise UserError(
-                f"stream() takes a gatewise layer or a LanguageModel, not {type(model).__name__}: stream its layer, "
-                "and apply the rest of the model to each output"
-            )
+            hint = "stream its layer, and apply the rest of the model to each output"
+            if isinstance(getattr(model, "model", None), LanguageModel):
+                hint = "stream its .model; tokens come from its .tokenizer"
+            raise UserError(f"stream() takes a gatewise layer or a LanguageModel, not {type(model).__name__}: {hint}")
         if layer.bidirectional:
             raise UserError(
                 "a bidirectional layer cannot be streamed: its second direction starts at the last input of the "
@@ -108,6 +108,7 @@ class Session:
                 and x.dtype is dtype
                 and x.is_cpu
                 and x.is_contiguous()
+                and not x.is_neg()
                 and self._first.data_ptr() == self._address
             ):
                 for weight, version in self._versions:
@@ -164,6 +165,10 @@ class Session:
         if states is not None and self._shape is not None:
             self._begin(self._shape).write(states)
 
+    def __repr__(self) -> str:
+        at = "before the first step" if self._shape is None else f"inputs of shape {tuple(self._shape)}"
+        return f"Session({type(self._model).__name__}, engine {self.engine!r}, {at})"
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a session cannot be copied or pickled: make another with stream(model), and set its state")
 
@@ -210,6 +215,8 @@ class Session:
     def _checked(self, x: Any) -> Tensor:
         """The input as a tensor of the right type and size."""
         weight = next(self._model.parameters(), torch.empty(0))
+        if isinstance(x, str):
+            raise UserError("step takes tokens, whole numbers, not text: give tokenizer.encode(text) one by one")
         if not isinstance(x, Tensor):  # a copy: the array may be read-only
             x = torch.tensor(x, dtype=weight.dtype if self._item_dims else None, device=weight.device)
         if x.dim() - self._item_dims not in (0, 1):

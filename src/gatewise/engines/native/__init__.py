@@ -35,8 +35,8 @@ class NativeEngine:
             return "native has no projection of the output (proj_size)"
         if torch.is_autocast_enabled("cpu"):
             return "native does not take part in autocast"
-        if not torch.compiler.is_compiling() and operator.is_transformed():
-            return "native does not take part in the transforms of torch.func"
+        if not torch.compiler.is_compiling() and (watcher := operator.watcher()):
+            return f"native does not take part in {watcher}"
         dtype = torch.float32 if weight is None else weight.dtype
         if dtype not in build.REALS:
             return f"native has float32 and float64, not {str(dtype).removeprefix('torch.')}"
@@ -126,7 +126,8 @@ def scan(
     rest = (weights.recurrent, weights.recurrent_bias, weights.diag, weights.vector, initial)
     keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in (*source, *rest))
     key = _kernel(request.cell, initial.dtype, request.bf16)
-    output, final = operator.scan(key, *source, *rest, lengths, reverse, keep)
+    noise = (weights.masks, operator.mask_numbers(request.cell))
+    output, final = operator.scan(key, *source, *rest, lengths, *noise, reverse, keep)
     return output, (final,) if len(states) == 1 else tuple(final[k : k + 1] for k in range(len(states)))
 
 

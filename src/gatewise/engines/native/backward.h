@@ -17,9 +17,13 @@ struct Backward {
   real *carried;      // dL/d(state), from the step after; then for the step before
   real *temporaries;  // from stage to stage
   real *sums;         // this worker's sums over rows and steps: (sums, units)
+  Means means;        // of this pass
+  const real *forward_means;
   const operand *packed;
   const int64_t *starts;
   operand *narrow_gradients;  // with rounding: what products read in their place
+
+  GATEWISE_INLINE vec forward_mean(int i, int64_t row) const { return splat(forward_means[i * c.B + row]); }
 
   bool idle(int64_t row) const { return c.lengths && time >= c.lengths[row]; }
 
@@ -73,10 +77,11 @@ template <class Cell> class BackwardPass {
     });
     const int64_t packed = space.reserve_operands(size), gradients = space.reserve(ring_ * Cell::gradients * at.plane),
                   carried = space.reserve(Cell::states * at.plane), temporaries = space.reserve(Cell::temporaries * at.plane),
-                  sums = space.reserve(c.threads * sums_size()), tables = space.reserve(c.threads * tables_size()),
+                  sums = space.reserve(c.threads * sums_size()), means = space.reserve(Cell::back_means * c.B),
+                  mean_sums = space.reserve(c.threads * Means::size(c, Cell::back_means)), tables = space.reserve(c.threads * tables_size()),
                   partial = space.reserve(c.split_units ? 0 : (c.threads - 1) * partial_size()),
                   narrow = space.reserve_operands(narrow_steps * narrow_size()),
-                  tiles = space.reserve_operands((c.split_units ? 1 : c.threads) * tiles_size());
+                  tiles = space.reserve_operands(all_tiles_size());
     if (!space.open()) return no_memory;
     packed_ = space.operands_at(packed);
     narrow_ = space.operands_at(narrow);
@@ -85,9 +90,12 @@ template <class Cell> class BackwardPass {
     carried_ = space.at(carried);
     temporaries_ = space.at(temporaries);
     sums_ = space.at(sums);
+    means_ = space.at(means);
+    mean_sums_ = space.at(mean_sums);
     tables_ = space.at(tables);
     partial_ = space.at(partial);
     parallel(static_cast<int>(c.threads), [&](const Worker &worker) { work(worker); });
+    space.close();
     return done;
   }
 
@@ -100,9 +108,16 @@ template <class Cell> class BackwardPass {
   int64_t narrow_size() const { return Cell::gradients * at.operand_plane; }
 
   int64_t tables_size() const { return Layout::round_up(4 * chunk_ * sizeof(real *) / sizeof(real), 16); }
-  int64_t tiles_size() const {
-    const int64_t rows = c.split_units ? c.B : (c.B + c.threads - 1) / c.threads;
+  // Of one worker, where so many work: fewer than asked for have more rows each.
+  int64_t tiles_size(int workers) const {
+    const int64_t rows = c.split_units ? c.B : (c.B + workers - 1) / workers;
     return WeightGradients<Cell>::tiles_size(at, chunk_ * rows);
+  }
+  int64_t all_tiles_size() const {
+    int64_t most = tiles_size(1);
+    for (int workers = 2; !c.split_units && workers <= c.threads; ++workers)
+      most = std::max(most, workers * tiles_size(workers));
+    return most;
   }
   int64_t input_weight_size() const { return c.d_input_weight ? Cell::inputs * c.H * c.I : 0; }
   int64_t recurrent_weight_size() const { return c.d_recurrent_weight ? Cell::denses * c.H * c.H : 0; }
@@ -123,8 +138,9 @@ template <class Cell> class BackwardPass {
   Backward step(int64_t s, const Worker &worker) const {
     const int64_t states = Cell::states * at.plane;
     return {c, at, c.reverse ? c.T - 1 - s : s, c.history + s * states, c.history + (s + 1) * states,
-            c.kept + s * Cell::kept * at.plane, gradients_of(c.T - 1 - s), carried_, temporaries_,
-            sums_ + worker.id * sums_size(), packed_, starts_,
+            c.kept + s * kept_size<Cell>(c, at), gradients_of(c.T - 1 - s), carried_, temporaries_,
+            sums_ + worker.id * sums_size(), Means(c, Cell::back_means, means_, mean_sums_, worker.id),
+            c.kept + s * kept_size<Cell>(c, at) + Cell::kept * at.plane, packed_, starts_,
             narrow_ + (c.T - 1 - s) % narrow_steps * narrow_size()};
   }
 
@@ -135,6 +151,8 @@ template <class Cell> class BackwardPass {
       for (int64_t group = mine.first; group < mine.last; ++group) pack.fill(c, group, packed_ + starts_[i]);
     });
     std::memset(sums_ + worker.id * sums_size(), 0, sums_size() * sizeof(real));
+    const int64_t mean_sums = Means::size(c, Cell::back_means);
+    std::memset(mean_sums_ + worker.id * mean_sums, 0, mean_sums * sizeof(real));
     if constexpr (rounds) {  // units beyond the last one are never written, but multiplied
       const auto mine = worker.share(narrow_steps * narrow_size());
       std::memset(narrow_ + mine.first, 0, (mine.last - mine.first) * sizeof(operand));
@@ -163,8 +181,11 @@ template <class Cell> class BackwardPass {
     [[maybe_unused]] const Tiles tiles;
     const Duty duty(c, worker);
     const Backward last = step(c.T - 1, worker);
+    const auto end_stage = [&](int stage) {
+      duty.end_stage(last.means, Cell::backward_means, stage, Cell::back_means);
+    };
     duty.each_block(at.panels, 1, [&](const Block &block) { Cell::backward(0, last, block); });
-    duty.end_stage();
+    end_stage(0);
 
     for (int64_t s = c.T - 1; s >= 0; --s) {
       const Backward now = step(s, worker);
@@ -177,11 +198,11 @@ template <class Cell> class BackwardPass {
           Cell::backward(stage, now, block);
           if (final_stage && more) each_panel(block, width, [&](const Block &one) { Cell::backward(0, before, one); });
         });
-        duty.end_stage();
+        end_stage(final_stage ? 0 : stage);
       }
       if (Cell::backward_stages == 1 && more) {
         duty.each_block(at.panels, 1, [&](const Block &block) { Cell::backward(0, before, block); });
-        duty.end_stage();
+        end_stage(0);
       }
       if (c.d_x) input_gradient(worker, now);
       const int64_t position = c.T - 1 - s;
@@ -205,12 +226,12 @@ template <class Cell> class BackwardPass {
       const int64_t s = c.T - 1 - position, i = position - first, row = rows.first * W;
       gradients[i] = gradients_of(position) + row;
       history[i] = c.history + s * Cell::states * at.plane + row;
-      kept[i] = c.kept + s * Cell::kept * at.plane + row;
+      kept[i] = c.kept + s * kept_size<Cell>(c, at) + row;
       inputs[i] = c.panels + (c.reverse ? position : s) * at.input_plane + row;
     }
     WeightGradients<Cell> sums{c, at, {last - first, rows.last - rows.first, gradients, history},
                                kept, inputs, panels.first, panels.last,
-                               tiles_ + (c.split_units ? 0 : worker.id * tiles_size())};
+                               tiles_ + (c.split_units ? 0 : worker.id * tiles_size(worker.threads))};
     sums.add(worker, recurrent_weight_of(worker), input_weight_of(worker));
     if (c.d_table) {
       if (!c.split_units) worker.wait();
@@ -298,7 +319,7 @@ template <class Cell> class BackwardPass {
   int64_t chunk_, ring_;
   int64_t starts_[Cell::packs + 1];
   operand *packed_, *narrow_, *tiles_;
-  real *gradients_, *carried_, *temporaries_, *sums_, *tables_, *partial_;
+  real *gradients_, *carried_, *temporaries_, *sums_, *means_, *mean_sums_, *tables_, *partial_;
 };
 
 }  // namespace gatewise

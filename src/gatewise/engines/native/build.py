@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import threading
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from gatewise.cells import Cell
+from gatewise.cells import CELLS, Cell, Mask
 from gatewise.engines.native.cache import library
 from gatewise.engines.native.compiler import CompileError
 from gatewise.engines.native.emit import emit
 from gatewise.engines.native.kernel import Kernel
+from gatewise.engines.native.notice import say
 from gatewise.errors import UserError
 from gatewise.graph import trace
 
@@ -26,17 +30,18 @@ REALS = {torch.float32: "float", torch.float64: "double"}
 
 _building = threading.RLock()
 _kernels: dict[str, Kernel] = {}
+_failures: dict[str, CompileError] = {}
+_untold: list[CompileError] = []
 
 
 @dataclass
 class _Known:
-    """What is known of a cell: its attributes, which may be numbers in its equations, its source, its kernels."""
+    """What is known of a cell: the constants that may be in its equations, its source, its kernels."""
 
     cell: weakref.ref[Cell]
     attributes: dict[str, Any] | None
     source: str
     keys: dict[tuple[torch.dtype, bool], str] = field(default_factory=dict)
-    failures: dict[tuple[torch.dtype, bool], CompileError] = field(default_factory=dict)
 
 
 _cells: dict[int, _Known] = {}  # by identity: a cell may have an __eq__ of its own, as a dataclass has, and no hash
@@ -72,9 +77,53 @@ def _known(cell: Cell) -> _Known:
 
 
 def _constants(cell: Cell) -> dict[str, Any] | None:
-    """A cell's attributes; None where one may change in place, so that the cell has to be looked at on every call."""
-    constant = all(isinstance(value, int | float | str | None) for value in vars(cell).values())
-    return dict(vars(cell)) if constant else None
+    """What the equations may read beside their arguments: a cell's attributes and those of its class, the globals and
+    the enclosing variables of ``step``; None where one may change unseen: the cell then has to be traced on every call.
+    """
+    names, scope, enclosing = _read_by(type(cell))
+    try:
+        found = {name: _snapshot(value) for name, value in vars(cell).items()} if hasattr(cell, "__dict__") else {}
+        found |= {f"class {name}": _snapshot(getattr(cell, name)) for name in names}
+        found |= {f"global {name}": _snapshot(values[name]) for name, values in scope if name in values}
+        return found | {f"variable {name}": _snapshot(variable.cell_contents) for name, variable in enclosing}
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+@functools.cache
+def _read_by(kind: type[Cell]) -> tuple[list[str], list[tuple[str, dict[str, Any]]], list[tuple[str, Any]]]:
+    """Where the numbers in a cell's equations may come from: attributes of the class, globals, enclosing variables."""
+    step = inspect.unwrap(kind.step)
+    code = step.__code__
+    classes = [c for c in kind.__mro__ if issubclass(c, Cell) and c is not Cell]
+    names = {n for c in classes for n, v in vars(c).items() if not n.startswith("_") and _is_number(v)}
+    names |= {n for c in classes for n in getattr(c, "__slots__", ())}
+    scope = [(name, step.__globals__) for name in code.co_names if _is_number(step.__globals__.get(name))]
+    cells = zip(code.co_freevars, step.__closure__ or (), strict=True)
+    return sorted(names), scope, [(name, variable) for name, variable in cells if name != "__class__"]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | tuple | list) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
+def _snapshot(value: Any) -> Any:
+    """A value that stays as it is. Raises TypeError for what may change unseen."""
+    if isinstance(value, int | float | str | Mask | None):
+        return value
+    if isinstance(value, tuple | list):
+        return tuple(map(_snapshot, value))
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.item()
+    if isinstance(value, Mapping):
+        return {name: _snapshot(item) for name, item in value.items()}
+    if isinstance(value, Cell):
+        inner = _constants(value)
+        if inner is not None:
+            return type(value), inner
+    if callable(value):
+        return value
+    raise TypeError
 
 
 def kernel(cell: Cell, dtype: torch.dtype, bf16: bool = False) -> str:
@@ -91,20 +140,26 @@ def kernel(cell: Cell, dtype: torch.dtype, bf16: bool = False) -> str:
         UserError: there is no compiler, or the cache folder cannot be written.
     """
     known, kind = _known(cell), (dtype, bf16)
-    if kind in known.failures:
-        raise known.failures[kind].with_traceback(None)  # the compiler would be asked the same on every call
     if kind not in known.keys:
         precision = "bf16" if bf16 else REALS[dtype]
         key = f"{cell.name} {precision} {hashlib.sha256(known.source.encode()).hexdigest()[:16]}"
         with _building:
-            if key not in _kernels:
-                try:
-                    _kernels[key] = _built(cell.name, known.source, dtype, bf16)
-                except CompileError as error:
-                    known.failures[kind] = error
-                    raise
+            _make(key, cell.name, known.source, dtype, bf16)
         known.keys[kind] = key
     return known.keys[kind]
+
+
+def _make(key: str, name: str, text: str, dtype: torch.dtype, bf16: bool) -> None:
+    if key in _failures:
+        raise _failures[key].with_traceback(None)  # the compiler would be asked the same on every call
+    if key in _kernels:
+        return
+    try:
+        _kernels[key] = _built(name, text, dtype, bf16)
+    except CompileError as error:
+        _failures[key] = error
+        _untold.append(error)
+        raise
 
 
 def _built(name: str, text: str, dtype: torch.dtype, bf16: bool) -> Kernel:
@@ -124,6 +179,23 @@ def _load(path: Path, dtype: torch.dtype) -> Kernel:
         raise UserError(f"the compiled kernel does not load: {error}; set GATEWISE_CXX to another compiler") from None
 
 
+def tell_failures(instead: str) -> None:
+    """Say once of each kernel that could not be compiled what runs in its place."""
+    while _untold:
+        error = _untold.pop()
+        say(f"{error.what} in {error.source}, the source of a native kernel; engine '{instead}' runs instead")
+
+
 def kernel_named(key: str) -> Kernel:
-    """The kernel that :func:`kernel` built in this process."""
+    """The kernel that :func:`kernel` built in this process, or, for a program exported in another, in that one."""
+    if key not in _kernels:
+        _find_again(key)
     return _kernels[key]
+
+
+def _find_again(key: str) -> None:
+    name, precision, _ = key.rsplit(" ", 2)
+    bf16 = precision == "bf16"
+    dtype = next((d for d, real in REALS.items() if real == ("float" if bf16 else precision)), None)
+    if name not in CELLS or dtype is None or kernel(CELLS[name](), dtype, bf16) != key:
+        raise KeyError(f"{key}: this program needs the kernel of a cell that is not known here as it was there")

@@ -86,17 +86,28 @@ class _Recipe:
     source: str
     headers: Mapping[str, str]
     defines: Mapping[str, str]
-    compiler: Compiler
+    compiler: Compiler | None
 
     @property
     def key(self) -> str:
+        assert self.compiler is not None
         compiler = self.compiler
-        about = {
-            "format": FORMAT, "source": self.source, "headers": dict(self.headers), "defines": dict(self.defines),
+        return _hash(self._ingredients | {
             "flags": compiler.flags, "version": compiler.version, "command": compiler.command,
-            "program": os.path.realpath(compiler.command[0]), "cpu": cpu_mark(), "system": _system(),
+            "program": os.path.realpath(compiler.command[0]),
+        })  # fmt: skip
+
+    @property
+    def made_of(self) -> str:
+        """The key but for the compiler."""
+        return _hash(self._ingredients)
+
+    @property
+    def _ingredients(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT, "source": self.source, "headers": dict(self.headers), "defines": dict(self.defines),
+            "cpu": cpu_mark(), "system": _system(),
         }  # fmt: skip
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     @property
     def stem(self) -> str:
@@ -131,7 +142,9 @@ def library(
         UserError: there is no compiler, ``GATEWISE_CXX`` does not work, or the cache folder cannot be written to.
         CompileError: the compiler refused the source, which is kept.
     """
-    recipe = _recipe(name, source, headers, defines)
+    recipe = _Recipe(name, source, headers, defines, find_compiler())
+    if recipe.compiler is None:
+        return _made_elsewhere(recipe)
     key, folder = _place(recipe)
     if found := _sound_library(folder, key):
         return found
@@ -142,7 +155,10 @@ def library(
 
 def built(name: str, source: str, *, headers: Mapping[str, str], defines: Mapping[str, str] = {}) -> Path | None:
     """The library that :func:`library` would return without building it; None where it would have to."""
-    key, folder = _place(_recipe(name, source, headers, defines))
+    recipe = _Recipe(name, source, headers, defines, find_compiler())
+    if recipe.compiler is None:
+        return _made_elsewhere(recipe)
+    key, folder = _place(recipe)
     return _sound_library(folder, key)
 
 
@@ -176,11 +192,18 @@ def clear() -> int:
     return count
 
 
-def _recipe(name: str, source: str, headers: Mapping[str, str], defines: Mapping[str, str]) -> _Recipe:
-    compiler = find_compiler()
-    if compiler is None:
-        raise UserError(_no_compiler())
-    return _Recipe(name, source, headers, defines, compiler)
+def _hash(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _made_elsewhere(recipe: _Recipe) -> Path:
+    """Where there is no compiler (any more): what one made of the same source for this CPU."""
+    for folder in _listed():
+        with contextlib.suppress(*_UNREADABLE):
+            about = _read_about(folder)
+            if about.get("made_of") == recipe.made_of and _whole(folder, about):
+                return folder / about["library"]
+    raise UserError(_no_compiler())
 
 
 def _place(recipe: _Recipe) -> tuple[str, Path]:
@@ -286,6 +309,7 @@ def _build(recipe: _Recipe, key: str, folder: Path, announce: bool) -> Path:
 
 
 def _announced(recipe: _Recipe) -> AbstractContextManager[None]:
+    assert recipe.compiler is not None
     seconds = [entry.seconds for entry in entries() if entry.compiler == _called(recipe.compiler)]
     what = f"the native kernel of '{recipe.name}'"
     return working(f"compiling {what}", f"{what} is ready", statistics.median(seconds or [_FIRST_GUESS]))
@@ -295,10 +319,12 @@ def _compile(recipe: _Recipe, key: str, folder: Path) -> None:
     """Add the library, what the compiler said and the entry's description to a folder that has the sources."""
     target = folder / library_name(recipe.stem)
     start = time.perf_counter()
+    assert recipe.compiler is not None
     said = recipe.compiler.build(folder / f"{recipe.stem}.cpp", target, defines=recipe.defines)
     content = target.read_bytes()
     about = {
-        "format": FORMAT, "name": recipe.name, "key": key, "library": target.name, "size": len(content),
+        "format": FORMAT, "name": recipe.name, "key": key, "made_of": recipe.made_of,
+        "library": target.name, "size": len(content),
         "sha256": hashlib.sha256(content).hexdigest(), "compiler": _called(recipe.compiler),
         "flags": " ".join(recipe.compiler.flags), "defines": dict(recipe.defines), "files": list(recipe.files),
         "seconds": round(time.perf_counter() - start, 3), "when": datetime.now(UTC).isoformat(timespec="seconds"),

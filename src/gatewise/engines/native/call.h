@@ -10,6 +10,13 @@
 
 namespace gatewise {
 
+// A random mask: what was drawn, (T, B, H) or (B, H), null: the mean in its place.
+struct Mask {
+  const uint8_t *drawn;
+  int64_t step;  // 0: the same at every step
+  double scale, mean;
+};
+
 // One layer in one direction. The Python side fills the same fields in the same order. All numbers are row-major with a
 // last dimension without gaps; strides count numbers, not bytes.
 struct Call {
@@ -31,6 +38,7 @@ struct Call {
   const real *recurrent_weight, *recurrent_bias;  // (dense gates x H, H), (dense gates x H)
   const real *diag, *vector;                      // (diagonal gates, H), (vectors, H)
   const real *initial;                            // (states, B, H), or null: zero
+  const Mask *masks;                              // of the cell, in its order
   const real *packed;                             // the forward pass's packed weights, or null: pack here
 
   real *output;  // (T, B, H)
@@ -53,6 +61,46 @@ struct Call {
   // A row over the units, W of them: of biases, diagonals, learned vectors; zero where there is none.
   vec units(const real *rows, int row, int64_t panel) const {
     return rows ? load_part(rows + row * H + panel * W, H - panel * W) : vec{};
+  }
+
+  GATEWISE_INLINE vec mask(int i, int64_t time, int64_t panel, int64_t row) const {
+    const Mask &mask = masks[i];
+    if (!mask.drawn) return splat(real(mask.mean));
+    return load_bytes(mask.drawn + time * mask.step + row * H + panel * W, H - panel * W) * real(mask.scale);
+  }
+};
+
+// Means over the units, a number for every row: summed by all workers in one stage, and there from the next one on.
+struct Means {
+  real *values;    // (means, B)
+  real *all_sums;  // of each worker (means, B, W), zero between the stages
+  real *sums;      // this worker's
+  int64_t B, H;
+
+  Means(const Call &c, int count, real *values, real *all_sums, int worker)
+      : values(values), all_sums(all_sums), sums(all_sums + worker * size(c, count)), B(c.B), H(c.H) {}
+
+  static int64_t size(const Call &c, int count) { return count * c.B * W; }
+
+  GATEWISE_INLINE vec operator()(int i, int64_t row) const { return splat(values[i * B + row]); }
+
+  GATEWISE_INLINE void add(int i, int64_t panel, int64_t row, vec value) const {
+    for (int64_t lane = std::max<int64_t>(0, H - panel * W); lane < W; ++lane) value[lane] = 0;
+    real *to = sums + (i * B + row) * W;
+    store(to, load(to) + value);
+  }
+
+  // The sums of `workers` workers, so many numbers apart, become a mean.
+  void finish(int i, int64_t row, real *first, int workers, int64_t apart) const {
+    vec total{};
+    for (int worker = 0; worker < workers; ++worker) {
+      real *from = first + worker * apart + (i * B + row) * W;
+      total += load(from);
+      store(from, vec{});
+    }
+    real sum = 0;
+    for (int lane = 0; lane < W; ++lane) sum += total[lane];
+    values[i * B + row] = sum / real(H);
   }
 };
 
@@ -246,7 +294,15 @@ class Workspace {
   }
   real *at(int64_t start) const { return memory_.get() + start; }
 
+  // A call is over: what is worth keeping for the next one stays.
+  void close() {
+    if (size_ * static_cast<int64_t>(sizeof(real)) <= most_kept) return;
+    memory_.reset();
+    size_ = 0;
+  }
+
  private:
+  static constexpr int64_t most_kept = 64 << 20;  // bytes
   struct Free { void operator()(real *p) const { std::free(p); } };
   std::unique_ptr<real, Free> memory_;
   int64_t size_ = 0, needed_ = 0;
@@ -287,9 +343,21 @@ struct Duty {
     }
   }
 
-  // After a stage: where units are shared, the next stage needs everyone's.
-  void end_stage() const {
+  // Where units are shared, what follows needs everyone's.
+  void wait() const {
     if (c_.split_units) worker_.wait();
+  }
+
+  // After a stage: the means that were summed in it, from until[stage] on, are made.
+  void end_stage(const Means &means, const int *until, int stage, int count) const {
+    wait();
+    if (until[stage] == until[stage + 1]) return;
+    const bool shared = c_.split_units && worker_.threads > 1;
+    const Worker::Share rows = shared ? worker_.share(c_.B) : rows_;
+    for (int i = until[stage]; i < until[stage + 1]; ++i)
+      for (int64_t row = rows.first; row < rows.last; ++row)
+        means.finish(i, row, shared ? means.all_sums : means.sums, shared ? worker_.threads : 1, Means::size(c_, count));
+    if (shared) worker_.wait();
   }
 
  private:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gatewise.engines.native.plan import TRANSPOSED_SUM, BackwardPlan, ForwardPlan
-from gatewise.engines.native.spell import Body, Names, StageFunction, indent
+from gatewise.engines.native.spell import Body, Names, StageFunction, bare, indent
 from gatewise.graph import Graph, derive
 from gatewise.graph.show import formulas
 
@@ -23,11 +23,16 @@ class Emitter:
         self.kept = {node: k for k, node in enumerate(self.backward.kept)}
         self.planes = {node: k for k, node in enumerate(self.backward.gradients)}
         self.temporaries = {node: k for k, node in enumerate(self.backward.temporaries)}
+        self.means = {node: k for k, node in enumerate(self.forward.means)}
+        self.back_means = {node: k for k, node in enumerate(self.backward.means)}
         self.names = self._names()
         self.sums: dict[int, int] = {}  # node -> its place among the sums
         self.sum_rows = self._sum_rows()
         self.packs: list[str] = []
         self.gates: list[str] = []
+
+    def _mask(self, name: str, context: str) -> str:
+        return f"{context}.c.mask({self.graph.masks.index(name)}, {context}.time, panel, at.row + i)"
 
     def _names(self) -> Names:
         used = self.graph.connections
@@ -135,7 +140,11 @@ class Emitter:
                 return function.load("previous", self.graph.states.index(node.of))
             if node.op == "vector":
                 return f"vector_{node.of}"
-            if plan.stage[i] < stage and node.op != "constant":
+            if node.op == "mask":
+                return self._mask(node.of, "f")
+            if node.op == "mean" and plan.stage[i] <= stage:
+                return f"f.means({self.means[i]}, at.row + i)"
+            if plan.stage[i] < stage and i in plan.crossing:
                 return function.load("kept", self.kept[i])
             return products.get(i)
 
@@ -143,9 +152,11 @@ class Emitter:
         operands = {n.args[0] for n in nodes if n.op == "dense"}
         multiplied = {self.graph.states.index(nodes[i].of) for i in operands if nodes[i].op == "state"}
         stored = [i for i in self.kept if plan.stage[i] == stage]
-        body = Body(nodes, had, self.names, [*(i for _, i in results), *stored])
+        means = [(k, nodes[i].args[0]) for i, k in self.means.items() if plan.stage[i] == stage + 1]
+        body = Body(nodes, had, self.names, [*(i for _, i in results), *stored, *(i for _, i in means)])
         body.define_all()
         function.per_row += body.lines
+        function.per_row += [f"f.means.add({k}, panel, at.row + i, {bare(body.value(i))});" for k, i in means]
         for i in stored:
             guard = "" if i in plan.crossing else "if (f.keep) "
             function.per_row.append(guard + function.store("kept", self.kept[i], body.value(i)))
@@ -193,10 +204,12 @@ class Emitter:
         def had(i: int) -> str | None:
             if i < count:
                 return self._forward_value(i, function)
-            if plan.stage[i] < stage and nodes[i].op != "constant":
+            if plan.stage[i] < stage and nodes[i].op not in ("constant", "mean"):
                 if i in self.planes:
                     return function.load("gradients", self.planes[i])
                 return function.load("temporaries", self.temporaries[i])
+            if i in self.back_means:
+                return f"b.means({self.back_means[i]}, at.row + i)"
             if nodes[i].op == "cotangent":
                 state = self.graph.states.index(nodes[i].of)
                 later = function.load("carried", state)
@@ -212,9 +225,12 @@ class Emitter:
             if plan.stage[i] == stage
         ]
         sums = [i for i in self.sums if plan.stage[i] == stage]
-        body = Body(nodes, had, self.names, [*(i for *_, i in stored), *(i for _, i in states), *sums])
+        means = [(k, nodes[i].args[0]) for i, k in self.back_means.items() if plan.stage[i] == stage + 1]
+        ends = [*(i for *_, i in stored), *(i for _, i in states), *sums, *(i for _, i in means)]
+        body = Body(nodes, had, self.names, ends)
         body.define_all(first=count)
         function.per_row += body.lines
+        function.per_row += [f"b.means.add({k}, panel, at.row + i, {bare(body.value(i))});" for k, i in means]
         for kind, index, i in stored:
             function.per_row.append(function.store(kind, index, body.value(i)))
             if kind == "gradients":
@@ -243,6 +259,10 @@ class Emitter:
             return function.load("previous", self.graph.states.index(node.of))
         if node.op == "vector":
             return f"vector_{node.of}"
+        if node.op == "mask":
+            return self._mask(node.of, "b")
+        if node.op == "mean":
+            return f"b.forward_mean({self.means[i]}, at.row + i)"
         if i in self.kept:
             return function.load("kept", self.kept[i])
         if i in self.graph.results:
@@ -257,7 +277,8 @@ class Emitter:
             "working": len(self.forward.crossing), "gradients": len(self.planes),
             "temporaries": len(self.temporaries), "sums": len(self.sums), "packs": len(self.packs),
             "forward_stages": self.forward.stages, "backward_stages": self.backward.stages,
-            "backward_width": BACKWARD_WIDTH,
+            "backward_width": BACKWARD_WIDTH, "means": len(self.means), "back_means": len(self.back_means),
+            "masks": len(self.graph.masks),
         }  # fmt: skip
         return [f"static constexpr int {name} = {count};" for name, count in counts.items()]
 
@@ -277,12 +298,20 @@ class Emitter:
             "}",
             *self._counts(),
             f"static constexpr int forward_width[] = {{{widths}}};",
+            f"static constexpr int forward_means[] = {{{self._means_until(self.forward, self.means)}}};",
+            f"static constexpr int backward_means[] = {{{self._means_until(self.backward, self.back_means)}}};",
             f"static constexpr int input_gradient_pack = {x_pack};",
             f"static constexpr int input_gradient_planes[] = {{{x_planes}}};",
             _table("DenseGradient", "dense_gradients", dense),
             _table("InputGradient", "input_gradients", [f"{used.input.index(g)}, {self.planes[i]}" for g, i in inputs]),
             _table("SumGradient", "sum_gradients", [f"Sum::{t}, {row}, {place}" for t, row, place in self.sum_rows]),
         ]
+
+    @staticmethod
+    def _means_until(plan: ForwardPlan | BackwardPlan, means: Mapping[int, int]) -> str:
+        """For each stage, how many means have been summed before it and in it; the first entry is 0."""
+        counts = [sum(plan.stage[i] <= stage for i in means) for stage in range(plan.stages + 1)]
+        return ", ".join(map(str, counts))
 
     def _dense_gradient(self, gate: str, operand: int, node: int) -> str:
         value, row = self.graph.nodes[operand], self.graph.connections.dense.index(gate)

@@ -17,6 +17,7 @@ struct Forward {
   const operand *packed; // weights
   const int64_t *starts;  // of each pack
   bool keep;              // for the backward pass
+  Means means;
 
   // With rounding: what products read in place of the values, planes of the states before and after the step, of what
   // is kept, and of x.
@@ -76,6 +77,11 @@ template <class Cell, class F> void each_pack(const Call &c, Direction direction
   }
 }
 
+// What a step keeps: planes, and then its means.
+template <class Cell> int64_t kept_size(const Call &c, const Layout &at) {
+  return (Cell::kept + (Cell::means * c.B + at.plane - 1) / at.plane) * at.plane;
+}
+
 template <class Cell> int64_t packed_size(const Call &c, int64_t *starts) {
   int64_t size = 0;
   each_pack<Cell>(c, Direction::forward, [&](int i, const Pack &pack) {
@@ -115,6 +121,8 @@ template <class Cell> class ForwardPass {
     const int64_t size = packed_size<Cell>(c, starts_), packed = space.reserve_operands(c.packed ? 0 : size),
                   history = space.reserve(training_ ? 0 : 2 * states_size()),
                   kept = space.reserve(training_ ? 0 : Cell::working * at.plane),
+                  means = space.reserve(training_ ? 0 : Cell::means * c.B),
+                  mean_sums = space.reserve(c.threads * Means::size(c, Cell::means)),
                   panels = space.reserve(training_ || c.table ? 0 : c.T * at.input_plane),
                   narrow = space.reserve_operands((2 * Cell::states + Cell::working) * at.operand_plane),
                   narrow_x = space.reserve_operands(c.table ? 0 : c.T * at.input_operand_plane);
@@ -124,9 +132,12 @@ template <class Cell> class ForwardPass {
     history_ = training_ ? c.history : space.at(history);
     kept_ = training_ ? c.kept : space.at(kept);
     panels_ = training_ ? c.panels : space.at(panels);
+    means_ = space.at(means);
+    mean_sums_ = space.at(mean_sums);
     narrow_ = space.operands_at(narrow);
     narrow_x_ = space.operands_at(narrow_x);
     parallel(static_cast<int>(c.threads), [&](const Worker &worker) { work(worker); });
+    space.close();
     return done;
   }
 
@@ -139,16 +150,17 @@ template <class Cell> class ForwardPass {
     if (!c.packed) pack_forward<Cell>(c, starts_, made_, worker);
     if (!c.table && Cell::inputs > 0) take_input(worker);
     take_states(worker);
+    std::memset(mean_sums_ + worker.id * Means::size(c, Cell::means), 0, Means::size(c, Cell::means) * sizeof(real));
     worker.wait();
     [[maybe_unused]] const Tiles tiles;
     const Duty duty(c, worker);
     for (int64_t s = 0; s < c.T; ++s) {
-      const Forward step = at_step(s);
+      const Forward step = at_step(s, worker);
       for (int stage = 0; stage < Cell::forward_stages; ++stage) {
         const int width = Cell::forward_width[stage];
         duty.each_block((at.panels + width - 1) / width, width,
                         [&](const Block &block) { Cell::forward(stage, step, block); });
-        duty.end_stage();
+        duty.end_stage(step.means, Cell::forward_means, stage, Cell::means);
       }
     }
     worker.wait();
@@ -159,10 +171,12 @@ template <class Cell> class ForwardPass {
     }
   }
 
-  Forward at_step(int64_t s) const {
+  Forward at_step(int64_t s, const Worker &worker) const {
     const int64_t time = c.reverse ? c.T - 1 - s : s;
-    return {c, at, time, states(s), states(s + 1), kept_ + (training_ ? s * Cell::kept * at.plane : 0),
-            panels_ + time * at.input_plane, packed_, starts_, training_, narrow_states(s), narrow_states(s + 1),
+    real *kept = kept_ + (training_ ? s * kept_size<Cell>(c, at) : 0);
+    const Means means(c, Cell::means, training_ ? kept + Cell::kept * at.plane : means_, mean_sums_, worker.id);
+    return {c, at, time, states(s), states(s + 1), kept, panels_ + time * at.input_plane,
+            packed_, starts_, training_, means, narrow_states(s), narrow_states(s + 1),
             narrow_ + 2 * Cell::states * at.operand_plane, narrow_x_ + time * at.input_operand_plane};
   }
 
@@ -201,7 +215,7 @@ template <class Cell> class ForwardPass {
   int64_t starts_[Cell::packs + 1];
   operand *made_, *narrow_, *narrow_x_;
   const operand *packed_;
-  real *history_, *kept_, *panels_;
+  real *history_, *kept_, *panels_, *means_, *mean_sums_;
 };
 
 }  // namespace gatewise

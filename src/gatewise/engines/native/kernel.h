@@ -13,12 +13,13 @@
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // layout: lanes, planes kept, bytes of a number and of a call, gates with an input and with a
-// recurrent product, and whether products run on tiles.
+// recurrent product, whether products run on tiles, means over the units, diagonals, vectors, states, masks.
 #define GATEWISE_KERNEL(Cell)                                                                                 \
   GATEWISE_EXPORT void gatewise_layout(int64_t *out) {                                                        \
     out[0] = gatewise::W, out[1] = Cell::kept, out[2] = sizeof(gatewise::real);                               \
     out[3] = sizeof(gatewise::Call), out[4] = Cell::inputs, out[5] = Cell::denses,                            \
-    out[6] = gatewise::lanes_of_operand > gatewise::W;                                                        \
+    out[6] = gatewise::lanes_of_operand > gatewise::W, out[7] = Cell::means, out[8] = Cell::diags;            \
+    out[9] = Cell::vectors, out[10] = Cell::states, out[11] = Cell::masks;                                    \
   }                                                                                                           \
   GATEWISE_EXPORT int gatewise_forward(const gatewise::Call *call) { return gatewise::ForwardPass<Cell>(*call).run(); } \
   GATEWISE_EXPORT int gatewise_backward(const gatewise::Call *call) {                                         \

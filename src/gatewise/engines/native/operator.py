@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gatewise.cells import Cell
 from gatewise.engines.native import memory
 from gatewise.engines.native.build import kernel_named
-from gatewise.engines.native.kernel import Kernel, threads
+from gatewise.engines.native.kernel import DrawnMask, Kernel, threads
 
 # The layer's weights in the order in which the operator takes them.
 PARTS = ("input_weight", "input_bias", "recurrent_weight", "recurrent_bias", "diag", "vector")
@@ -31,7 +35,7 @@ def _split_units(kernel: Kernel, batch: int, width: int, hidden: int, count: int
 
 def _common(kernel: Kernel, arguments: Sequence[Any], reverse: bool) -> dict[str, Any]:
     """What the forward and the backward call have in common: sizes, input, weights, lengths."""
-    x, tokens, table, *weights, _, lengths = arguments
+    x, tokens, table, *weights, _, lengths, masks, mask_numbers = arguments
     steps, batch, width, _, hidden = _shape(arguments)
     count = threads()
     values = {
@@ -40,7 +44,23 @@ def _common(kernel: Kernel, arguments: Sequence[Any], reverse: bool) -> dict[str
     }  # fmt: skip
     values |= _input(_rows(x), tokens, _dense(table))
     values |= zip(PARTS, map(_dense, weights), strict=True)
+    if mask_numbers:
+        values["masks"] = describe_masks(masks, mask_numbers)
     return values
+
+
+def mask_numbers(cell: Cell) -> list[float]:
+    """The scale and the mean of each mask in turn."""
+    return [number for mask in cell.masks.values() for number in (mask.scale, mask.mean)]
+
+
+def describe_masks(masks: Sequence[Tensor], numbers: Sequence[float]) -> ctypes.Array[DrawnMask]:
+    """What call.h calls Mask, for each of a cell's masks: ``numbers`` are the scale and the mean of each in turn."""
+    scales, means = numbers[::2], numbers[1::2]
+    drawn = [(m.data_ptr(), m.stride(0) if len(m) > 1 else 0) for m in masks] or [(0, 0)] * len(scales)
+    return (DrawnMask * len(scales))(
+        *(DrawnMask(*place, scale, mean) for place, scale, mean in zip(drawn, scales, means, strict=True))
+    )
 
 
 def _input(x: Tensor | None, tokens: Tensor | None, table: Tensor | None) -> dict[str, int | Tensor | None]:
@@ -78,9 +98,10 @@ def _stored(kernel: Kernel, steps: int, batch: int, width: int, hidden: int, sta
     lanes, rows = kernel.lanes, batch + 1 - batch % 2
     panels = (hidden + lanes - 1) // lanes
     plane = [(panels + panels % 2), rows, lanes]
+    means = -(-kernel.means * batch // math.prod(plane))  # in planes
     return (
         [steps + 1, states, *plane],
-        [steps, kernel.kept, *plane],
+        [steps, kernel.kept + means, *plane],
         [steps, (width + lanes - 1) // lanes, rows, lanes],
     )
 
@@ -89,18 +110,20 @@ _LIBRARY = torch.library.Library("gatewise", "DEF")
 _LIBRARY.define(
     "scan(str cell, Tensor? x, Tensor? tokens, Tensor? table, Tensor? input_weight, Tensor? input_bias, "
     "Tensor? recurrent_weight, Tensor? recurrent_bias, Tensor? diag, Tensor? vector, Tensor initial, Tensor? lengths, "
-    "bool reverse, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+    "Tensor[] masks, float[] mask_numbers, bool reverse, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define(
     "scan_backward(str cell, Tensor? x, Tensor? tokens, Tensor? table, Tensor? input_weight, Tensor? input_bias, "
     "Tensor? recurrent_weight, Tensor? recurrent_bias, Tensor? diag, Tensor? vector, Tensor initial, Tensor? lengths, "
-    "Tensor history, Tensor kept, Tensor panels, Tensor? d_output, Tensor? d_final, bool reverse, bool[] needed) "
+    "Tensor[] masks, float[] mask_numbers, Tensor history, Tensor kept, Tensor panels, Tensor? d_output, "
+    "Tensor? d_final, bool reverse, bool[] needed) "
     "-> Tensor[]"
 )
 
 Results = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 Arguments = Sequence[Any]
-"""x, tokens, table, the six weights, initial, lengths: what both operators begin with, after the cell's key."""
+"""x, tokens, table, the six weights, initial, lengths, masks and their numbers: what both operators begin with, after
+the cell's key."""
 
 
 def _shape(arguments: Arguments) -> tuple[int, int, int, int, int]:
@@ -110,10 +133,50 @@ def _shape(arguments: Arguments) -> tuple[int, int, int, int, int]:
     return steps, batch, 0 if x is None else x.shape[2], initial.shape[0], initial.shape[2]
 
 
+def _check(kernel: Kernel, arguments: Arguments) -> None:
+    """The kernel sees addresses alone: whatever it is called with must be there, as large as it takes it to be."""
+    steps, batch, width, _, hidden = _shape(arguments)
+    x, tokens, table, *rest = arguments
+    inputs, denses = kernel.inputs * hidden, kernel.denses * hidden
+    projected = kernel.inputs > 0 and tokens is None
+    wanted = (
+        ("input_weight", (inputs, width), projected), ("input_bias", (inputs,), False),
+        ("recurrent_weight", (denses, hidden), denses > 0), ("recurrent_bias", (denses,), False),
+        ("diag", (kernel.diags, hidden), kernel.diags > 0), ("vector", (kernel.vectors, hidden), kernel.vectors > 0),
+        ("initial state", (kernel.states, batch, hidden), True),
+    )  # fmt: skip
+    dtype = kernel.dtype
+    for value, (name, shape, needed) in zip(rest, wanted, strict=False):
+        if value is None:
+            if needed:
+                raise RuntimeError(f"native: the {name} is missing")
+        elif value.shape != shape:
+            raise RuntimeError(f"native: the {name} has the shape {tuple(value.shape)}, the cell takes {shape}")
+        elif value.dtype is not dtype or not value.is_cpu:
+            raise RuntimeError(f"native: the {name} is {value.dtype} on {value.device}, want {dtype} on the CPU")
+    lengths, masks, numbers = arguments[10:13]
+    if tokens is not None and (table is None or table.dim() != 2 or table.shape[1] != inputs):
+        raise RuntimeError(f"native: tokens need a table of (vocabulary, {inputs})")
+    for value, dtype, dims in (
+        (x, kernel.dtype, 3), (table, kernel.dtype, 2), (tokens, torch.int64, 2), (lengths, torch.int64, 1)
+    ):  # fmt: skip
+        if value is not None and (value.dtype != dtype or value.dim() != dims or not value.is_cpu):
+            found = f"{value.dtype}, {value.dim()}D on {value.device}"
+            raise RuntimeError(f"native: a value is {found}; want {dtype}, {dims}D on the CPU")
+    if lengths is not None and len(lengths) != batch:
+        raise RuntimeError(f"native: {len(lengths)} lengths for {batch} sequences")
+    if len(numbers) != 2 * kernel.masks or len(masks) not in (0, kernel.masks):
+        raise RuntimeError(f"native: the cell has {kernel.masks} masks, with a scale and a mean each")
+    for mask in masks:
+        if mask.dtype != torch.bool or mask.shape not in ((steps, batch, hidden), (1, batch, hidden)):
+            raise RuntimeError(f"native: a mask is {mask.dtype} {tuple(mask.shape)}; want booleans (T or 1, B, hidden)")
+
+
 def _scan(cell: str, *rest: Any) -> tuple[Any, ...]:
     *arguments, reverse, keep = rest
-    steps, batch, width, states, hidden = _shape(arguments)
     kernel, initial = kernel_named(cell), arguments[9]
+    _check(kernel, arguments)
+    steps, batch, width, states, hidden = _shape(arguments)
     output = memory.empty((steps, batch, hidden), initial)
     final = initial.new_empty(states, batch, hidden)
     history = kept = panels = None
@@ -146,7 +209,7 @@ def _scan_fake(cell: str, *rest: Any) -> Results:
 
 def _room_for_gradients(arguments: Arguments, needed: Sequence[bool]) -> list[Tensor | None]:
     """By x, table, the six weights and initial."""
-    x, _, table, *weights, initial, _ = arguments
+    x, _, table, *weights, initial = arguments[:10]
     return [
         initial.new_empty(value.shape) if wanted else None
         for value, wanted in zip((x, table, *weights, initial), needed, strict=True)
@@ -168,7 +231,20 @@ def _scan_backward(cell: str, *rest: Any) -> list[Tensor | None]:
 
 
 def _scan_backward_for_dispatcher(cell: str, *rest: Any) -> list[Tensor]:
+    _check_kept(kernel_named(cell), rest)
     return _empty_for_none(_scan_backward(cell, *rest), rest[9])
+
+
+def _check_kept(kernel: Kernel, rest: Sequence[Any]) -> None:
+    """As :func:`_check`, for the backward operator by itself."""
+    _check(kernel, rest[:13])
+    steps, batch, width, states, hidden = _shape(rest)
+    for value, shape in zip(rest[13:16], _stored(kernel, steps, batch, width, hidden, states), strict=True):
+        if list(value.shape) != shape or value.dtype != kernel.dtype or not value.is_contiguous():
+            raise RuntimeError(f"native: what the forward pass kept has the shape {tuple(value.shape)}, want {shape}")
+    for value, shape in ((rest[16], (steps, batch, hidden)), (rest[17], (states, batch, hidden))):
+        if value is not None and (value.shape != shape or value.dtype != kernel.dtype):
+            raise RuntimeError(f"native: a cotangent has the shape {tuple(value.shape)}, want {shape}")
 
 
 def _empty_for_none(found: list[Tensor | None], like: Tensor) -> list[Tensor]:
@@ -176,7 +252,7 @@ def _empty_for_none(found: list[Tensor | None], like: Tensor) -> list[Tensor]:
 
 
 def _scan_backward_fake(cell: str, *rest: Any) -> list[Tensor]:
-    return _empty_for_none(_room_for_gradients(rest[:11], rest[-1]), rest[9])
+    return _empty_for_none(_room_for_gradients(rest, rest[-1]), rest[9])
 
 
 def is_transformed() -> bool:
@@ -184,9 +260,25 @@ def is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # type: ignore[attr-defined]
 
 
-def _direct() -> bool:
-    """Whether no mode of PyTorch (fake tensors, tracing, functional transforms) watches the operators."""
-    return not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0 and not is_transformed()
+def watcher() -> str | None:
+    """What goes on that the operator cannot be part of."""
+    if is_transformed():
+        return "the transforms of torch.func"
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit.trace"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation"
+    return None
+
+
+def _direct(values: Sequence[Any]) -> bool:
+    """Whether nothing of PyTorch (tensors of another kind, fake ones, tracing, transforms) watches the operators."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or is_transformed():
+        return False
+    return _PLAIN.issuperset(map(type, values))
+
+
+_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, list, tuple}
 
 
 class _Scan(torch.autograd.Function):
@@ -201,7 +293,7 @@ class _Scan(torch.autograd.Function):
             with torch._C._AutoDispatchBelowAutograd():
                 found = torch.ops.gatewise.scan(cell, *rest)
             ctx.mark_non_differentiable(*found[2:])
-        ctx.cell, ctx.reverse = cell, rest[-2]
+        ctx.cell, ctx.reverse, ctx.masks = cell, rest[-2], rest[11:13]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*rest[:11], *found[2:])
         return found[:2] if direct else found
@@ -212,13 +304,42 @@ class _Scan(torch.autograd.Function):
         if d_output is None and d_final is None:
             return (None,) * len(needs)
         needed = [needs[2], *needs[4:12]]
-        run = _scan_backward if _direct() else torch.ops.gatewise.scan_backward
+        saved = ctx.saved_tensors
+        arguments, kept = saved[:11], saved[11:]
+
+        def run(d_output: Tensor | None, d_final: Tensor | None) -> list[Tensor | None]:
+            function = _scan_backward if _direct((d_output, d_final)) else torch.ops.gatewise.scan_backward
+            return function(ctx.cell, *arguments, *ctx.masks, *kept, d_output, d_final, ctx.reverse, needed)
+
+        batched = any(value is not None and _is_batched(value) for value in (d_output, d_final))
         with torch.no_grad():
-            found = run(ctx.cell, *ctx.saved_tensors, d_output, d_final, ctx.reverse, needed)
+            found = _one_by_one(run, d_output, d_final) if batched else run(d_output, d_final)
         found = [value if wanted else None for value, wanted in zip(found, needed, strict=True)]
         if torch.is_grad_enabled():  # create_graph=True
-            found = _Once.apply(torch.zeros((), requires_grad=True), *found)
-        return (None, None, found[0], None, *found[1:], None, None, None)
+            causes = [value for value in (*arguments, d_output, d_final) if value is not None and value.requires_grad]
+            found = _Once.apply(len(causes), *causes, *found)
+        return (None, None, found[0], None, *found[1:], None, None, None, None, None)
+
+
+def _is_batched(value: Tensor) -> bool:
+    """Whether it stands for many, as with ``is_grads_batched=True``."""
+    return torch._C._functorch.is_legacy_batchedtensor(value)  # type: ignore[attr-defined]
+
+
+def _one_by_one(run: Callable[..., list[Tensor | None]], *batches: Tensor | None) -> list[Tensor | None]:
+    """The backward pass for each of a batch of cotangents: only simpler operators take one as it is."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    private: Any = torch  # its functions for this are not part of the public interface
+
+    def split(value: Tensor | None) -> Iterable[Tensor | None]:
+        if value is None or not _is_batched(value):
+            return itertools.repeat(value)
+        return private._remove_batch_dim(value, level, 0, 0)
+
+    found = [run(*parts) for parts in zip(*map(split, batches), strict=False)]
+    together = (None if parts[0] is None else torch.stack(parts) for parts in zip(*found, strict=True))
+    return [None if value is None else private._add_batch_dim(value, 0, level) for value in together]
 
 
 # torch.autograd.Function's own `apply` looks for the transforms of torch.func first, which `_direct` has done.
@@ -226,11 +347,11 @@ _apply_scan = super(torch.autograd.Function, _Scan).apply  # type: ignore[misc]
 
 
 class _Once(torch.autograd.Function):
-    """Gradients that depend on the weights in a way that nobody knows: to go on from them must not give zero."""
+    """Gradients that depend on their causes in a way that nobody knows: to go on from them must not give zero."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, *gradients: Any) -> Any:
-        return tuple(None if value is None else value.view_as(value) for value in gradients)
+    def forward(ctx: Any, count: int, *values: Any) -> Any:
+        return tuple(None if value is None else value.view_as(value) for value in values[count:])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:  # type: ignore[override]
@@ -264,6 +385,8 @@ def scan(
     vector: Tensor | None,
     initial: Tensor,
     lengths: Tensor | None,
+    masks: Sequence[Tensor],
+    mask_numbers: Sequence[float],
     reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -277,17 +400,20 @@ def scan(
         input_weight, input_bias, recurrent_weight, recurrent_bias, diag, vector: as in ``Weights``.
         initial: (states, B, H).
         lengths: (B,) or None.
+        masks: what was drawn, (T or 1, B, H) each, or none: their means.
+        mask_numbers: the scale and the mean of each mask in turn.
         reverse: from the last step to the first.
         keep: store what the backward pass needs.
 
     Returns:
         output (T, B, H), final (states, B, H).
     """
-    rest = (x, tokens, table, input_weight, input_bias, recurrent_weight, recurrent_bias, diag, vector, initial)
-    if not _direct():
-        output, final, *_ = torch.ops.gatewise.scan(cell, *rest, lengths, reverse, keep)
+    weights = (input_weight, input_bias, recurrent_weight, recurrent_bias, diag, vector)
+    rest = (x, tokens, table, *weights, initial, lengths, masks, mask_numbers, reverse, keep)
+    if not _direct(rest):
+        output, final, *_ = torch.ops.gatewise.scan(cell, *rest)
     elif keep:
-        output, final = _apply_scan(True, cell, *rest, lengths, reverse, keep)
+        output, final = _apply_scan(True, cell, *rest)
     else:
-        output, final, *_ = _scan(cell, *rest, lengths, reverse, keep)
+        output, final, *_ = _scan(cell, *rest)
     return output, final

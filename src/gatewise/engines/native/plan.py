@@ -3,6 +3,7 @@
 A *stage* is some products and then the pointwise work that they allow. The products of a stage are computed for a block
 of rows and units at a time, and the pointwise work follows while the block is at hand. A value that is needed as a
 whole (the operand of a later product) or in a later stage is stored in a *plane*: one number for every row and unit.
+A mean over the units is summed in one stage and there from the next one on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _CHEAP = {
     "positive", "sign", "within", "greater",
 }  # fmt: skip
 
+AT_HAND = ("constant", "state", "vector", "mask", "mean")
+"""What any stage, of either pass, finds without a plane."""
+
 TRANSPOSED_SUM = "transposed_sum"
 """Σ Uᵀ v over several gates: one product. ``args`` are the values, ``of`` the gates, separated by blanks."""
 
@@ -32,6 +36,11 @@ class Group:
     operand: int
     gates: tuple[str, ...]
     nodes: tuple[int, ...]
+
+
+def is_cheap(node: Node) -> bool:
+    """Whether a value is sooner computed again than stored."""
+    return node.op in _CHEAP or (node.op == "power" and node.parameters[0] in (0.0, 1.0, 2.0, 3.0))
 
 
 def _users(nodes: tuple[Node, ...] | list[Node]) -> dict[int, list[int]]:
@@ -59,27 +68,36 @@ class ForwardPlan:
         self.stage: list[int] = []
         for node in nodes:
             after = max((self.stage[a] for a in node.args), default=0)
-            product_waits = node.op == "dense" and nodes[node.args[0]].op != "state"
-            self.stage.append(after + product_waits)
+            self.stage.append(after + self._waits(node))
         self.stages = 1 + max((self.stage[i] for i in range(len(nodes))), default=0)
         users = _users(nodes)
         for i, node in enumerate(nodes):
             if node.op == "input" and i not in graph.results:
-                self.stage[i] = min(0 if nodes[u].op == "dense" else self.stage[u] for u in users[i])
-        leaves = ("constant", "state", "vector")
-        self.crossing = tuple(
-            i
-            for i, node in enumerate(nodes)
-            if node.op not in leaves and any(self.stage[u] > self.stage[i] for u in users[i])
-        ) + tuple(
-            # a vector or a number as an operand: spread over the rows like any other
-            i
-            for i, node in enumerate(nodes)
-            if node.op in ("constant", "vector") and self._is_operand(i, users)
-        )
+                self.stage[i] = min(self.stage[u] - self._waits(nodes[u]) for u in users[i])
+        self.crossing = self._crossing(users)
 
-    def _is_operand(self, i: int, users: dict[int, list[int]]) -> bool:
-        return any(self.graph.nodes[u].op == "dense" for u in users[i])
+    def _waits(self, node: Node) -> bool:
+        """Whether a node needs its argument for all units, from the stage before."""
+        return node.op == "mean" or (node.op == "dense" and self.graph.nodes[node.args[0]].op != "state")
+
+    def _crossing(self, users: dict[int, list[int]]) -> tuple[int, ...]:
+        nodes, at_hand = self.graph.nodes, set[int]()
+        found = list[int]()
+        for i, node in enumerate(nodes):
+            # A vector or a number as an operand is spread over the rows like any other.
+            if i not in self.operands and node.op in AT_HAND:
+                at_hand.add(i)
+            elif i in self.operands or any(self.stage[u] - (nodes[u].op == "mean") > self.stage[i] for u in users[i]):
+                if i not in self.operands and is_cheap(node) and node.op != "diag" and at_hand.issuperset(node.args):
+                    continue
+                found.append(i)
+                at_hand.add(i)
+        return tuple(found)
+
+    @cached_property
+    def means(self) -> tuple[int, ...]:
+        """The means over the units, in the order of their stages."""
+        return tuple(sorted((i for i, n in enumerate(self.graph.nodes) if n.op == "mean"), key=lambda i: self.stage[i]))
 
     @cached_property
     def operands(self) -> frozenset[int]:
@@ -173,7 +191,7 @@ class BackwardPlan:
         def make(op: str, *args: int, of: str = "", parameters: tuple[float, ...] = ()) -> int:
             made = built.node(op, *args, of=of, parameters=parameters)
             if made == len(self.stage):
-                self.stage.append(max((self.stage[a] for a in args), default=0) + (op == TRANSPOSED_SUM))
+                self.stage.append(max((self.stage[a] for a in args), default=0) + (op in (TRANSPOSED_SUM, "mean")))
             return made
 
         for i in sorted(alive):
@@ -202,32 +220,34 @@ class BackwardPlan:
     def _kept(self) -> tuple[int, ...]:
         needed = {a for n in self.nodes[self._count :] for a in n.args if a < self._count}
         kept = dict.fromkeys(self.forward.crossing)
-        costly = [i for i in sorted(needed) if not self.is_at_hand(i, kept) and not self._is_cheap(i)]
+        costly = [i for i in sorted(needed) if not self.is_at_hand(i, kept) and not is_cheap(self.nodes[i])]
         kept |= dict.fromkeys(costly)
         for i in sorted(needed):
             if not self.is_at_hand(i, kept) and not self._can_be_computed(i, kept):
                 kept[i] = None
         return tuple(kept)
 
-    def _is_cheap(self, i: int) -> bool:
-        node = self.nodes[i]
-        return node.op in _CHEAP or (node.op == "power" and node.parameters[0] in (0.0, 1.0, 2.0, 3.0))
-
     def is_at_hand(self, i: int, kept: Iterable[int]) -> bool:
         """Whether the backward pass finds a forward value in memory."""
-        return self.nodes[i].op in ("constant", "state", "vector") or i in kept or i in self.graph.results
+        return self.nodes[i].op in AT_HAND or i in kept or i in self.graph.results
 
     def _can_be_computed(self, i: int, kept: Iterable[int]) -> bool:
         if self.is_at_hand(i, kept):
             return True
-        return self._is_cheap(i) and all(self._can_be_computed(a, kept) for a in self.nodes[i].args)
+        return is_cheap(self.nodes[i]) and all(self._can_be_computed(a, kept) for a in self.nodes[i].args)
+
+    @cached_property
+    def means(self) -> tuple[int, ...]:
+        """The means over the units that this pass makes itself, in the order of their stages."""
+        own = (i for i in range(self._count, len(self.nodes)) if self.nodes[i].op == "mean")
+        return tuple(sorted(own, key=lambda i: self.stage[i]))
 
     def _temporaries(self) -> tuple[int, ...]:
         found = dict.fromkeys(
             a
             for i in range(self._count, len(self.nodes))
-            if self.nodes[i].op != TRANSPOSED_SUM
+            if self.nodes[i].op not in (TRANSPOSED_SUM, "mean")
             for a in self.nodes[i].args
-            if a >= self._count and self.stage[a] < self.stage[i] and self.nodes[a].op != "constant"
+            if a >= self._count and self.stage[a] < self.stage[i] and self.nodes[a].op not in ("constant", "mean")
         )
         return tuple(i for i in found if i not in self.gradients)

@@ -112,9 +112,11 @@ template <class Cell> class Stream {
     const real *panels = place(worker, x, tokens);
     for (size_t i = 0; i < layers_.size(); ++i) {
       const Layer &layer = layers_[i];
-      const Forward step = layer.step(parity, panels);
+      const Forward step = layer.step(parity, panels, worker);
+      const Duty duty(layer.c, worker);
       for (int stage = 0; stage < Cell::forward_stages; ++stage) {
-        if (i + stage > 0) Duty(layer.c, worker).end_stage();
+        if (stage > 0) duty.end_stage(step.means, Cell::forward_means, stage - 1, Cell::means);
+        else if (i > 0) duty.wait();
         const int width = Cell::forward_width[stage];
         to_and_fro(layer, worker, parity, (layer.at.panels + width - 1) / width, width,
                    [&](const Block &block) { Cell::forward(stage, step, block); });
@@ -126,7 +128,7 @@ template <class Cell> class Stream {
   void score(const Worker &worker, int64_t parity, real *scores) const {
     const Layer &last = layers_.back();
     const int64_t H = last.c.H;
-    Duty(last.c, worker).end_stage();
+    Duty(last.c, worker).wait();
     to_and_fro(last, worker, parity, (panels_of(scores_) + 1) / 2, 2, [&](const Block &block) {
       const Part part{last.states(parity ^ 1), last.at.stride, head_ + block.group * 2 * H * W, H};
       Tile<2> sums;
@@ -147,14 +149,15 @@ template <class Cell> class Stream {
 
     real *states(int64_t parity) const { return history + parity * Cell::states * at.plane; }
 
-    Forward step(int64_t parity, const real *panels) const {
-      return {c, at, 0, states(parity), states(parity ^ 1), working, panels, packed, starts, false};
+    Forward step(int64_t parity, const real *panels, const Worker &worker) const {
+      const Means of_this_step(c, Cell::means, means, mean_sums, worker.id);
+      return {c, at, 0, states(parity), states(parity ^ 1), working, panels, packed, starts, false, of_this_step};
     }
 
     Call c;
     Layout at;
     int64_t starts[Cell::packs + 1];
-    real *packed, *history, *working;
+    real *packed, *history, *working, *means, *mean_sums;
   };
 
   explicit Stream(const Opening &opening)
@@ -167,11 +170,13 @@ template <class Cell> class Stream {
   bool pack(const Opening &opening) {
     const Layer &first = layers_[0], &last = layers_.back();
     const int64_t groups = (panels_of(scores_) + 1) / 2;
-    std::vector<int64_t> packed, history, working;
+    std::vector<int64_t> packed, history, working, means;
     for (Layer &layer : layers_) {
       packed.push_back(memory_.reserve(packed_size<Cell>(layer.c, layer.starts)));
       history.push_back(memory_.reserve(2 * Cell::states * layer.at.plane));
       working.push_back(memory_.reserve(Cell::working * layer.at.plane));
+      means.push_back(memory_.reserve(Cell::means * layer.c.B));
+      means.push_back(memory_.reserve(sums_size(layer.c)));
     }
     const int64_t head = memory_.reserve(groups * 2 * last.c.H * W), panels = memory_.reserve(first.at.input_plane),
                   spare = memory_.reserve(last.c.B * last.c.H);
@@ -182,6 +187,9 @@ template <class Cell> class Stream {
       layer.packed = memory_.at(packed[i]);
       layer.history = memory_.at(history[i]);
       layer.working = memory_.at(working[i]);
+      layer.means = memory_.at(means[2 * i]);
+      layer.mean_sums = memory_.at(means[2 * i + 1]);
+      std::memset(layer.mean_sums, 0, sums_size(layer.c) * sizeof(real));
       layer.c.output = memory_.at(spare);  // the layer above reads the state, not this
       layer.c.output_row = layer.c.H;
       layer.c.token_row = 1;
@@ -194,6 +202,8 @@ template <class Cell> class Stream {
     write(nullptr);
     return true;
   }
+
+  static int64_t sums_size(const Call &c) { return c.threads * Means::size(c, Cell::means); }
 
   // [group][k][two panels][W], as a product of two columns reads it.
   void pack_head(const real *weight, int64_t groups, int64_t H) {

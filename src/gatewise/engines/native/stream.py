@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.engines.native.kernel import Call, Kernel, fill, threads
+from gatewise.engines.native.operator import describe_masks, mask_numbers
 from gatewise.engines.request import Request, States, Weights
 from gatewise.engines.streaming import Head, Lexicon, Manner
 
@@ -82,10 +83,12 @@ class NativeStream:
         count = min(threads(), _most_threads(request, batch))
         split = batch < 8 * count
         calls = (Call * self._layers)()
+        self._masks = describe_masks((), mask_numbers(request.cell))
         embedding = None
         for layer, ((weights,), call) in enumerate(zip(request.weights, calls, strict=True)):
             width = 0 if weights.input is None else weights.input.shape[1]
-            fill(call, {"T": 1, "B": batch, "I": width, "H": self._hidden, "threads": 1, "split_units": split})
+            fill(call, {"T": 1, "B": batch, "I": width, "H": self._hidden, "threads": count, "split_units": split})
+            fill(call, {"masks": self._masks})
             fill(call, {"input_weight": self._dense(weights.input), "recurrent_weight": self._dense(weights.recurrent)})
             for part in ("input_bias", "recurrent_bias", "diag", "vector"):
                 fill(call, {part: self._dense(getattr(weights, part), copy=True)})
@@ -189,7 +192,7 @@ def choose(kernel: Kernel, scores: Tensor, manner: Manner, uniform: float) -> in
 def _sampling(manner: Manner) -> _Sampling:
     greedy = manner.greedy or manner.temperature == 0
     never = -1 if manner.never is None else manner.never
-    return _Sampling(manner.temperature, manner.top_p, manner.top_k, greedy, never)
+    return _Sampling(manner.temperature, manner.top_p, min(manner.top_k, 2**62), greedy, never)
 
 
 def _address(value: Tensor | None) -> int:

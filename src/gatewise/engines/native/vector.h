@@ -60,6 +60,15 @@ GATEWISE_INLINE vec load_part(const real *p, int64_t count) {
   return v;
 }
 
+// W bytes as numbers, zero beyond `count`.
+GATEWISE_INLINE vec load_bytes(const uint8_t *p, int64_t count) {
+  typedef uint8_t bytes __attribute__((vector_size(W)));
+  bytes b{};
+  if (count >= W) std::memcpy(&b, p, W);
+  else for (int64_t lane = 0; lane < count; ++lane) b[lane] = p[lane];
+  return __builtin_convertvector(b, vec);
+}
+
 GATEWISE_INLINE void store_part(real *p, vec v, int64_t count) {
   if (count >= W) {
     *reinterpret_cast<unaligned_vec *>(p) = v;

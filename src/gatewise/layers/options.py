@@ -1,0 +1,52 @@
+"""Options that every layer has beside those of ``torch.nn``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+from gatewise.cells import Cell, check_rate, layer_norm, recurrent_dropout, zoneout
+
+
+class Options(TypedDict, total=False):
+    """See :class:`gatewise.Recurrent`."""
+
+    zoneout: float | Mapping[str, float]
+    layer_norm: bool
+    recurrent_dropout: float
+    weight_drop: float
+    engine: str
+    precision: str | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """All the options, given or not."""
+
+    zoneout: float | Mapping[str, float] = 0.0
+    layer_norm: bool = False
+    recurrent_dropout: float = 0.0
+    weight_drop: float = 0.0
+    engine: str = "auto"
+    precision: str | None = None
+
+    @staticmethod
+    def of(options: Mapping[str, Any]) -> Given:
+        """Raises TypeError for an option that does not exist, as a function does for an argument."""
+        known = {field.name for field in fields(Given)}
+        for name in options:
+            if name not in known:
+                raise TypeError(f"unexpected keyword argument '{name}'")
+        check_rate(options.get("weight_drop", 0.0), "weight_drop")
+        return Given(**options)
+
+    def transformed(self, cell: Cell) -> Cell:
+        """The cell with the transforms that are asked for."""
+        if self.layer_norm:
+            cell = layer_norm(cell)
+        if self.recurrent_dropout:
+            cell = recurrent_dropout(cell, self.recurrent_dropout)
+        if self.zoneout:
+            cell = zoneout(cell, self.zoneout)
+        return cell
