@@ -22,7 +22,11 @@ KERNELS = [
 ]
 """Every cell with every engine that takes it; a new engine or cell joins in by being in its table."""
 
-NATIVE = [kernel for kernel in KERNELS if kernel[1] == "native"]
+STRUCTURES = ("rnn", "rnn-relu", "gru", "gru-before", "lstm", "lstm-peephole", "indrnn", "min-lstm", "sru")
+"""Cells of every kind of connection. What is shared code, as sizes and layouts are, is tried on these alone."""
+
+DISTINCT = [kernel for kernel in KERNELS if kernel[0] in STRUCTURES]
+NATIVE = [kernel for kernel in DISTINCT if kernel[1] == "native"]
 
 
 def random_layer(

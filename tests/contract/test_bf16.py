@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from comparison import everything, one_or_all, random_input, random_layer, random_states
+from comparison import STRUCTURES, everything, one_or_all, random_input, random_layer, random_states
 
 import gatewise
-from gatewise import CELLS
+from gatewise import trace
 from gatewise.errors import UserError
 
 # A kink sends a gradient one way or the other by the last bit of a sum.
-SMOOTH = [cell for cell in CELLS if "relu" not in cell]
+SMOOTH = [cell for cell in STRUCTURES if "relu" not in {node.op for node in trace(cell).nodes}]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_everything_is_near_the_reference(cell, hidden, lengths, layers):
         assert distance(actual[name], value) < 2e-2, name
         # The forward pass rounds the very same numbers; autograd does not round the gradients' products.
         assert distance(actual[name], rounded[name]) < (2e-2 if name.startswith("d ") else 3e-3), name
-        assert not torch.equal(actual[name], value), name
+        assert not (value.any() and torch.equal(actual[name], value)), name
 
 
 @pytest.mark.usefixtures("native")

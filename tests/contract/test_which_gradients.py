@@ -5,7 +5,7 @@ import weakref
 import pytest
 import torch
 from comparison import (
-    KERNELS,
+    DISTINCT,
     NATIVE,
     assert_agree,
     everything,
@@ -16,12 +16,13 @@ from comparison import (
 )
 from made_up_cells import MADE_UP  # type: ignore
 
+import gatewise
 from gatewise.engines.native.kernel import Kernel
 
 T, B = 6, 5
 LENGTHS = (6, 2, 1, 5, 3)
 
-everywhere = pytest.mark.parametrize(("cell", "engine"), [kernel for kernel in KERNELS if kernel[1] != "eager"])
+everywhere = pytest.mark.parametrize(("cell", "engine"), [kernel for kernel in DISTINCT if kernel[1] != "eager"])
 natively = pytest.mark.parametrize(("cell", "engine"), NATIVE)
 
 
@@ -101,7 +102,7 @@ def test_a_weight_changed_in_between_is_noticed(cell, engine):
     layer = random_layer(cell, engine, 5)
     output, _ = layer(random_input(T, B))
     with torch.no_grad():
-        layer.get_parameter("weight_hh_l0").mul_(2)
+        next(layer.parameters()).mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
 
@@ -114,15 +115,26 @@ def test_a_second_derivative_is_refused(cell, engine, loss):
     x = random_input(T, B).requires_grad_()
     output, _ = layer(x)
     (gradient,) = torch.autograd.grad(loss(output), x, create_graph=True)
+    penalised = output.sum() + gradient.square().sum()
+    for inputs in ([x], [next(layer.parameters())]):
+        with pytest.raises(RuntimeError, match="differentiate twice"):
+            torch.autograd.grad(penalised, inputs, retain_graph=True, allow_unused=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
-        (output.sum() + gradient.square().sum()).backward()
+        penalised.backward()
+
+
+@natively
+def test_a_second_derivative_is_refused_with_frozen_weights(cell, engine):
+    layer = random_layer(cell, engine, 5).requires_grad_(False)
+    with pytest.raises((RuntimeError, AssertionError), match="differentiate twice"):
+        torch.autograd.gradgradcheck(lambda x: layer(x)[0], random_input(3, 2).requires_grad_())
 
 
 @natively
 def test_forward_mode_is_refused(cell, engine):
     layer = random_layer(cell, engine, 5)
     x = random_input(T, B)
-    with pytest.raises(RuntimeError, match="forward mode AD"), torch.autograd.forward_ad.dual_level():
+    with pytest.raises(gatewise.UserError, match="forward-mode"), torch.autograd.forward_ad.dual_level():
         layer(torch.autograd.forward_ad.make_dual(x, x))
 
 

@@ -80,8 +80,8 @@ class TestRace:
         assert builds() == 1
 
     def test_a_waiting_process_says_so(self, script, cache_root, capsys):
-        key, place = cache._place(cache._recipe("gru", SOURCE, HEADERS, {}))
-        cache_root.mkdir()
+        key, place = cache._place(cache._Recipe("gru", SOURCE, HEADERS, {}, cache.find_compiler()))
+        cache_root.mkdir(exist_ok=True)
         with FileLock(cache_root / f".{place.name}.lock"):
             thread = threading.Thread(target=make, kwargs={"announce": True})
             thread.start()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.two_tensor import TwoTensor
+from torch.utils._pytree import tree_map_only
 
 import gatewise
 from gatewise.cells import resolve
@@ -16,6 +18,9 @@ from gatewise.engines.native import build, operator
 pytestmark = pytest.mark.usefixtures("native", "one_thread")
 
 T, B, I, H = 4, 3, 5, 7
+
+
+NOISY = gatewise.zoneout(gatewise.recurrent_dropout(gatewise.layer_norm("lstm"), 0.25), 0.5)
 
 
 def arguments_of(cell="gru", dtype=torch.float64, tokens=False, lengths=False, wanted=True, keep=True, reverse=False):
@@ -45,7 +50,9 @@ def arguments_of(cell="gru", dtype=torch.float64, tokens=False, lengths=False, w
         for value in (*source, *rest)
     )
     ends = torch.tensor([4, 1, 2]) if lengths else None
-    return (build.kernel(resolve(cell), dtype), *leaves, ends, reverse, keep)
+    masks = [torch.rand(T if m.per_step else 1, B, H, generator=generator) < m.keep for m in layer.cell.masks.values()]
+    numbers = operator.mask_numbers(layer.cell)
+    return (build.kernel(resolve(cell), dtype), *leaves, ends, masks, numbers, reverse, keep)
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def all_defined(monkeypatch):
 @pytest.mark.parametrize("wanted", [True, False], ids=["gradients", "none"])
 @pytest.mark.parametrize("lengths", [False, True], ids=["all steps", "lengths"])
 @pytest.mark.parametrize("tokens", [False, True], ids=["dense", "tokens"])
-@pytest.mark.parametrize("cell", ["gru-before", "lstm-peephole"])
+@pytest.mark.parametrize("cell", ["gru-before", "lstm-peephole", NOISY], ids=str)
 def test_opcheck(cell, tokens, lengths, wanted, all_defined):
     arguments = arguments_of(cell, tokens=tokens, lengths=lengths, wanted=wanted, keep=wanted, reverse=lengths)
     with warnings.catch_warnings():
@@ -81,12 +88,12 @@ def sketch(values):
 
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("tokens", [False, True])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm-peephole"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm-peephole", NOISY], ids=str)
 def test_fake_tensors_have_the_shapes_of_real_ones(cell, tokens, keep):
     arguments = arguments_of(cell, tokens=tokens, wanted=False, keep=keep)
     real = torch.ops.gatewise.scan(*arguments)
     with FakeTensorMode() as mode:
-        fake = [mode.from_tensor(value) if isinstance(value, torch.Tensor) else value for value in arguments]
+        fake = tree_map_only(torch.Tensor, mode.from_tensor, arguments)
         answer = torch.ops.gatewise.scan(*fake)
     assert sketch(answer) == sketch(real)
 
@@ -312,8 +319,73 @@ def test_transforms_of_torch_func_are_refused_and_said():
     ):
         with pytest.raises(gatewise.UserError, match=r"native does not take part in the transforms of torch\.func"):
             transformed()
-    with pytest.raises(RuntimeError, match="forward mode AD"), torch.autograd.forward_ad.dual_level():
-        layer(torch.autograd.forward_ad.make_dual(x[0], x[1]))
+
+
+def test_what_would_watch_the_operator_gets_another_engine():
+    """Forward-mode differentiation and torch.jit.trace, with frozen weights too."""
+    layer = gatewise.GRU(I, H).requires_grad_(False)
+    reference = gatewise.GRU(I, H, engine="eager")
+    reference.load_state_dict(layer.state_dict())
+    x, v = torch.randn(2, T, B, I)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, v)
+        assert gatewise.which(layer).engine == "torch"
+        found, expected = (torch.autograd.forward_ad.unpack_dual(each(dual)[0]).tangent for each in (layer, reference))
+    torch.testing.assert_close(found, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(layer, (x,))
+    torch.testing.assert_close(traced(v)[0], layer(v)[0])
+
+
+def test_gradients_of_a_batch_of_cotangents():
+    layer, x = gatewise.GRU(I, H, engine="native"), torch.randn(T, B, I, requires_grad=True)
+    output, _ = layer(x)
+    cotangents = torch.randn(3, T, B, H)
+    (found,) = torch.autograd.grad(output, x, cotangents, is_grads_batched=True, retain_graph=True)
+    expected = [torch.autograd.grad(output, x, c, retain_graph=True)[0] for c in cotangents]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_tensors_of_another_kind_are_not_taken_for_memory():
+    layer, x = gatewise.GRU(I, H), torch.randn(T, B, I)
+    with torch.no_grad():
+        both = layer(TwoTensor(x, 2 * x))[0]
+        torch.testing.assert_close(both.a, layer(x)[0])
+        torch.testing.assert_close(both.b, layer(2 * x)[0])
+
+
+WRONG_WEIGHTS = {
+    "shape": lambda layer: setattr(layer, "weight_hh_l0", nn.Parameter(torch.randn(3, 3))),
+    "bias": lambda layer: setattr(layer, "bias_hh_l0", nn.Parameter(torch.randn(1))),
+    "type": lambda layer: setattr(layer, "weight_hh_l0", nn.Parameter(torch.randn(3 * H, H).double())),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_WEIGHTS)
+def test_wrong_weights_are_refused(wrong):
+    layer = gatewise.GRU(I, H, engine="native")
+    WRONG_WEIGHTS[wrong](layer)
+    with pytest.raises(RuntimeError, match=r"native: the recurrent_(weight|bias) (has the shape|is torch\.float64)"):
+        layer(torch.randn(T, B, I))
+
+
+def test_the_operator_itself_refuses_what_does_not_fit():
+    arguments = list(arguments_of(wanted=False))
+    spoiled = {
+        1: [arguments[1][..., :4], arguments[1].float()],
+        4: [None, arguments[4][:4]],
+        6: [None, arguments[6][:, :3], arguments[6].float()],
+        7: [arguments[7][:1]],
+        10: [arguments[10][:, :1], torch.cat([arguments[10]] * 2)],
+        11: [torch.tensor([1]), torch.tensor([1.0, 1, 1])],
+        12: [[torch.ones(T, B, H, dtype=torch.bool)]],
+        13: [[1.0, 1.0]],
+    }
+    for position, values in spoiled.items():
+        for value in values:
+            with pytest.raises(RuntimeError, match="native: "):
+                torch.ops.gatewise.scan(*arguments[:position], value, *arguments[position + 1 :])
 
 
 def test_checkpointing_computes_the_same():

@@ -1,0 +1,241 @@
+"""Transforms of cells: each against the paper's formula in NumPy, and every engine against the reference."""
+
+import numpy as np
+import pytest
+import torch
+from comparison import assert_agree, everything, random_input, random_layer, random_states
+
+import gatewise
+from gatewise import layer_norm, recurrent_dropout, zoneout
+from gatewise.errors import UserError
+
+T, B, H = 6, 4, 7
+EVERYTHING = {"layer_norm": True, "zoneout": 0.2, "recurrent_dropout": 0.3, "weight_drop": 0.25}
+OPTIONS = [
+    {"zoneout": 0.3},
+    {"zoneout": {"c": 0.5, "h": 0.05}},
+    {"recurrent_dropout": 0.4},
+    {"layer_norm": True},
+    {"weight_drop": 0.5},
+    EVERYTHING,
+]
+named = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options))
+
+
+def applicable(cell: str, options: dict) -> bool:
+    return not (isinstance(options.get("zoneout"), dict) and cell != "lstm")
+
+
+def noisy(cell, engine, options, training=True, **more):
+    layer = random_layer(cell, engine, more.pop("hidden", H), **options, **more)
+    return layer.train(training)
+
+
+def with_seed(layer, *arguments, **options):
+    torch.manual_seed(5)
+    return everything(layer, *arguments, **options)
+
+
+def drawn(layer) -> tuple:
+    """What the first layer's next call with the seed 5 draws."""
+    torch.manual_seed(5)
+    return layer._with_noise(layer.request().weights, torch.empty(T, B, 1), layer.weight_drop)[0][0]
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def weights(layer, gates):
+    """W, U, b, b' by gate."""
+    arrays = [layer.get_parameter(f"{name}_l0").detach().numpy() for name in ("weight_ih", "weight_hh")]
+    biases = ("bias_ih", "bias_hh") if layer.bias else ()
+    arrays += [layer.get_parameter(f"{name}_l0").detach().numpy() for name in biases]
+    split = [np.split(array, len(gates)) for array in arrays]
+    return [dict(zip(gates, parts, strict=True)) for parts in split]
+
+
+def outputs(layer) -> np.ndarray:
+    torch.manual_seed(5)
+    return layer(random_input(T, B), random_states(layer, B)[0])[0].detach().numpy()
+
+
+def given(layer):
+    return random_input(T, B).numpy(), random_states(layer, B)[0][0].numpy()
+
+
+def gru(W, U, b, c, x, h):
+    """One step of the plain GRU, as its paper has it."""
+    r = sigmoid(x @ W["r"].T + b["r"] + h @ U["r"].T + c["r"])
+    z = sigmoid(x @ W["z"].T + b["z"] + h @ U["z"].T + c["z"])
+    n = np.tanh(x @ W["n"].T + b["n"] + r * (h @ U["n"].T + c["n"]))
+    return (1 - z) * n + z * h
+
+
+class TestPapers:
+    """In float64, by formulas that share nothing with the package."""
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_zoneout(self, training):
+        layer = noisy("gru", "eager", {"zoneout": 0.3}, training)
+        x, h = given(layer)
+        parts = weights(layer, "rzn")
+        (mask,) = drawn(layer).masks
+        for x_t, m, found in zip(x, mask.numpy(), outputs(layer), strict=True):
+            new = gru(*parts, x_t, h)
+            h = np.where(m, new, h) if training else 0.7 * new + 0.3 * h
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    def test_zoneout_of_lstm_keeps_the_step_apart(self):
+        """Krueger et al., equation 5: the output sees the cell state before zoneout."""
+        layer = noisy("lstm", "eager", {"zoneout": {"c": 0.5, "h": 0.25}})
+        x, (h, c) = random_input(T, B).numpy(), (s[0].numpy() for s in random_states(layer, B))
+        W, U, b, b2 = weights(layer, "ifgo")
+        masks = drawn(layer).masks
+        torch.manual_seed(5)
+        found = layer(random_input(T, B), random_states(layer, B))[0].detach().numpy()
+        for t in range(T):
+            a = {gate: x[t] @ W[gate].T + b[gate] + h @ U[gate].T + b2[gate] for gate in "ifgo"}
+            new_c = sigmoid(a["f"]) * c + sigmoid(a["i"]) * np.tanh(a["g"])
+            new_h = sigmoid(a["o"]) * np.tanh(new_c)
+            h, c = (np.where(m[t].numpy(), new, old) for m, new, old in zip(masks, (new_h, new_c), (h, c), strict=True))
+            np.testing.assert_allclose(found[t], h, atol=1e-12)
+
+    def test_recurrent_dropout(self):
+        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4})
+        x, h = given(layer)
+        W, U, b, c = weights(layer, "rzn")
+        (mask,) = drawn(layer).masks
+        assert mask.shape == (1, B, H)  # one for the whole sequence
+        m = mask[0].numpy() / 0.6
+        for x_t, found in zip(x, outputs(layer), strict=True):
+            r, z = (sigmoid(x_t @ W[g].T + b[g] + (m * h) @ U[g].T + c[g]) for g in "rz")
+            n = np.tanh(x_t @ W["n"].T + b["n"] + r * ((m * h) @ U["n"].T + c["n"]))
+            h = (1 - z) * n + z * h
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    def test_layer_norm(self):
+        layer = noisy("gru", "eager", {"layer_norm": True})
+        assert not layer.bias
+        x, h = given(layer)
+        W, U = weights(layer, "rzn")
+        names = layer.connections.vector
+        vectors = dict(zip(names, layer.get_parameter("vector_l0").detach().numpy(), strict=True))
+
+        def norm(v, side):
+            v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + 1e-5)
+            return vectors[f"gain_{side}"] * v + vectors[f"shift_{side}"]
+
+        for x_t, found in zip(x, outputs(layer), strict=True):
+            a, u = ({g: norm(v @ M[g].T, f"{s}_{g}") for g in "rzn"} for s, v, M in (("x", x_t, W), ("u", h, U)))
+            r, z = sigmoid(a["r"] + u["r"]), sigmoid(a["z"] + u["z"])
+            h = (1 - z) * np.tanh(a["n"] + r * u["n"]) + z * h
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    def test_weight_drop(self):
+        layer = noisy("gru", "eager", {"weight_drop": 0.5})
+        x, h = given(layer)
+        W, U, b, c = weights(layer, "rzn")
+        dropped = drawn(layer).recurrent.detach().numpy()
+        whole = np.concatenate([U[g] for g in "rzn"])
+        assert 0.3 < (dropped == 0).mean() < 0.7
+        np.testing.assert_allclose(dropped[dropped != 0], 2 * whole[dropped != 0])
+        for x_t, found in zip(x, outputs(layer), strict=True):
+            h = gru(W, dict(zip("rzn", np.split(dropped, 3), strict=True)), b, c, x_t, h)
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+
+@named
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
+@pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
+def test_native_agrees_with_the_reference(cell, options, training, quick_compiling):
+    if not applicable(cell, options):
+        pytest.skip("rates by state are for states of those names")
+    x, lengths = random_input(T, 5), (6, 3, 6, 1, 5)
+    layer, reference = (noisy(cell, e, options, training, hidden=19, bidirectional=True) for e in ("native", "eager"))
+    states = random_states(layer, 5)
+    assert_agree(*(with_seed(each, x, states, lengths=lengths) for each in (layer, reference)), 1e-10)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_native_agrees_however_the_work_is_shared(threads, batch, one_thread, native):
+    """Few rows: the threads share the units, and sum the means of each row together."""
+    torch.set_num_threads(threads)
+    x = random_input(T, batch, torch.float32)
+    layer, reference = (noisy("gru", e, EVERYTHING, hidden=130, dtype=torch.float32) for e in ("native", "eager"))
+    states = random_states(layer, batch)
+    assert_agree(*(with_seed(each, x, states) for each in (layer, reference)), 2e-5)
+
+
+@pytest.mark.parametrize("engine", ["native", "eager"])
+def test_noise_is_that_of_the_seed(engine):
+    layer, x = noisy("lstm", engine, EVERYTHING), random_input(T, B)
+    states = random_states(layer, B)
+    first, again = (with_seed(layer, x, states) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+    layer.eval()
+    assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+def test_directions_and_layers_have_noise_of_their_own():
+    layer = noisy("gru", "eager", {"recurrent_dropout": 0.5}, num_layers=2, bidirectional=True)
+    masks = [w.masks[0] for ws in layer._with_noise(layer.request().weights, torch.empty(T, B, 1), 0.0) for w in ws]
+    assert len(masks) == 4
+    assert not any(torch.equal(a, b) for i, a in enumerate(masks) for b in masks[:i])
+
+
+def test_rates_are_what_is_asked_for():
+    layer = gatewise.GRU(3, 100, zoneout=0.3, recurrent_dropout=0.1)
+    torch.manual_seed(0)
+    means = [
+        m.float().mean().item()
+        for m in layer._with_noise(layer.request().weights, torch.empty(50, 20, 3), 0)[0][0].masks
+    ]
+    assert means == pytest.approx([0.9, 0.7], abs=0.02)
+
+
+@pytest.mark.parametrize("engine", ["native", "eager"])
+def test_a_stream_is_the_layer_in_evaluation(engine):
+    layer = noisy("gru", engine, EVERYTHING, num_layers=2).train()
+    x = random_input(T, B)
+    session = gatewise.stream(layer)
+    steps = torch.stack([session.step(x_t) for x_t in x])
+    torch.testing.assert_close(steps, layer.eval()(x)[0], rtol=1e-10, atol=1e-10)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("rate", [-0.1, 1, 1.5, "0.1", True, float("nan")])
+    @pytest.mark.parametrize("transform", [zoneout, recurrent_dropout])
+    def test_rates(self, transform, rate):
+        with pytest.raises(UserError, match="0 <= p < 1"):
+            transform("gru", rate)
+
+    def test_a_rate_of_weight_drop(self):
+        with pytest.raises(UserError, match="weight_drop: want a probability"):
+            gatewise.GRU(3, 5, weight_drop=1.0)
+
+    def test_an_unknown_state(self):
+        with pytest.raises(UserError, match=r"its states are \('h',\), not \['c'\]"):
+            zoneout("gru", {"c": 0.5})
+
+    def test_twice(self):
+        with pytest.raises(UserError, match="is there already"):
+            zoneout(zoneout("gru", 0.1), 0.1)
+
+    def test_an_unknown_option(self):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'zonout'"):
+            gatewise.GRU(3, 5, zonout=0.1)  # type: ignore[call-arg]
+
+
+def test_what_is_not_asked_for_changes_nothing():
+    layer = gatewise.GRU(3, 5, zoneout=0.0, layer_norm=False, recurrent_dropout=0.0)
+    assert type(layer.cell) is type(gatewise.GRU(3, 5).cell)
+    assert zoneout("gru", 0.0).masks == {}
+
+
+def test_the_equations_of_a_transform_are_printed():
+    text = gatewise.graph.equations(layer_norm(zoneout("gru", 0.1)))  # type: ignore[attr-defined]
+    assert "h_t" in text
+    assert "mean(" in text
