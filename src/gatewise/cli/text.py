@@ -71,6 +71,14 @@ def train_text_command(
     dropout: Annotated[
         float | None, _option(MODEL, "Dropout between layers and before the head (default 0.1).")
     ] = None,
+    zoneout: Annotated[float | None, _option(MODEL, "Rate at which units keep their old state (default 0).")] = None,
+    recurrent_dropout: Annotated[
+        float | None, _option(MODEL, "Dropout on the recurrent products' input, one mask a window (default 0).")
+    ] = None,
+    weight_drop: Annotated[float | None, _option(MODEL, "Dropout of recurrent weights (default 0).")] = None,
+    layer_norm: Annotated[
+        bool, Parameter(group=MODEL, negative=(), help="Normalise both projections of every step.")
+    ] = False,
     init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
     engine: Annotated[
         str | None, _option(MODEL, "`auto` (default), `native`, `torch`, `eager`, or `numpy`: every gradient by hand.")
@@ -79,7 +87,9 @@ def train_text_command(
         str | None, _option(MODEL, "`float32` (default), or `bf16` for the products: faster on a CPU with AMX.")
     ] = None,
     minutes: Annotated[float | None, _option(TRAINING, "Wall-clock budget (default 3).")] = None,
-    epochs: Annotated[int | None, _option(TRAINING, "Passes over the text, instead of minutes.")] = None,
+    epochs: Annotated[
+        int | None, _option(TRAINING, "Passes over the text; with `--minutes` too, whichever ends first.")
+    ] = None,
     batch: Annotated[int | None, _option(TRAINING, "Rows of a batch (default 64).")] = None,
     steps: Annotated[int | None, _option(TRAINING, "Tokens of a window (default 32).")] = None,
     partition: Annotated[
@@ -101,7 +111,10 @@ def train_text_command(
         str | None, _option(TRAINING, "Which weights the run is left with: `best` (default) or `last`.")
     ] = None,
     seed: Annotated[int | None, _option(TRAINING, "The same seed gives the same run (default 0).")] = None,
-    threads: Annotated[int | None, _option(TRAINING, "Threads of PyTorch (default: its own choice).")] = None,
+    threads: Annotated[
+        int | None,
+        _option(TRAINING, "Threads of PyTorch (default: its own choice; 1 where other work keeps the cores busy)."),
+    ] = None,
     out: Annotated[Path | None, _option(OUTPUT, "The run folder (default: runs/NAME-CELL-N).")] = None,
     tensorboard: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Also write a TensorBoard log.")] = False,
     json_: Annotated[
@@ -116,7 +129,9 @@ def train_text_command(
     load_cell_file(cell_file)
     settings = text_settings(
         recipe, tokens=tokens, vocabulary=vocabulary, clean=clean, heldout=heldout, train_tokens=train_tokens,
-        cell=cell, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, init=init, engine=engine,
+        cell=cell, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, zoneout=zoneout,
+        recurrent_dropout=recurrent_dropout, weight_drop=weight_drop, layer_norm=layer_norm or None, init=init,
+        engine=engine,
         precision=precision, minutes=minutes, epochs=epochs, batch=batch, steps=steps, partition=partition,
         optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip=clip, schedule=schedule, warmup=warmup, evaluations=evaluations,

@@ -32,7 +32,12 @@ def generate_tokens(
         length: how many tokens to write.
         sampling: how each is chosen.
         never: a token that is not written (``<unk>``).
+
+    Raises:
+        UserError: the prompt is empty, or no row of whole numbers.
     """
+    if prompt.dim() != 1 or not len(prompt) or prompt.is_floating_point():
+        raise UserError(f"a prompt is one token or more, (N,) whole numbers, not {prompt.dtype} {tuple(prompt.shape)}")
     compiled = route(model).compiled
     if compiled is None:
         return _step_by_step(model, prompt, length, sampling, never)
@@ -60,7 +65,7 @@ def _in_chunks(stream: Stream, prompt: Tensor, length: int, sampling: Sampling, 
     """By the compiled loop, for a twentieth of a second at a time: so long at most is Ctrl-C not heard."""
     generator = torch.Generator().manual_seed(sampling.seed)
     manner = Manner(sampling.temperature, sampling.top_k, sampling.top_p, sampling.is_greedy, never)
-    *beginning, given = prompt.long().split(_LONGEST_CHUNK)
+    *beginning, given = prompt.long().contiguous().split(_LONGEST_CHUNK)
     for part in beginning:
         stream.generate(part, torch.empty(0, dtype=torch.float64), manner)
     chunk = _FIRST_CHUNK

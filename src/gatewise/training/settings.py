@@ -29,6 +29,10 @@ class TextSettings:
         hidden: units of a layer.
         embedding: features of the learned embedding; 0 is one-hot; -1 is 64 for up to 256 tokens, else 128.
         dropout: on a learned embedding, between layers, before the head.
+        zoneout: rate at which units keep their old state (Krueger et al. 2016).
+        recurrent_dropout: on what enters the recurrent products, one mask a window (Gal and Ghahramani 2016).
+        weight_drop: of the recurrent matrices (Merity et al. 2018).
+        layer_norm: of both projections (Ba et al. 2016).
         tokens: "char", "word", "byte" or "bpe".
         vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: 1,024).
         clean: "none", or "d2l" for the book's cleaning (letters only, lower case).
@@ -60,6 +64,10 @@ class TextSettings:
     hidden: int = 256
     embedding: int = AUTO
     dropout: float = 0.1
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    weight_drop: float = 0.0
+    layer_norm: bool = False
     tokens: str = "char"
     vocabulary: int = 0
     clean: str = "none"
@@ -89,24 +97,25 @@ class TextSettings:
         self._check_types()
         resolve(self.cell)
         if self.engine != NUMPY_ENGINE:
-            check_engine(self.engine)
+            check_engine(self.engine, NUMPY_ENGINE)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise UserError(f"--{name} {value}: {nearest(str(value), list(choices))}")
+                # The nearest name of a precision would be that of another format.
+                hint = f"want {' or '.join(choices)}" if name == "precision" else nearest(value, choices)
+                raise UserError(f"--{name} {value}: {hint}")
         for field in dataclasses.fields(self):
             value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
-            if isinstance(value, str):
+            if isinstance(value, str | bool):
                 continue
             if field.name == "embedding" and value == AUTO:
                 continue
-            if not math.isfinite(value) or value < 0:
-                raise UserError(f"{option} {value}: want a number of at least 0")
+            positive = field.name in _POSITIVE
+            if not math.isfinite(value) or value < 0 or (positive and value == 0):
+                raise UserError(f"{option} {value}: want a number {'above' if positive else 'of at least'} 0")
             most = _MOST.get(field.name, _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT)
             if value > most:
                 raise UserError(f"{option} {value}: too large; give at most {most:,}")
-            if field.name in _POSITIVE and value == 0:
-                raise UserError(f"{option} {value}: want a number above 0")
             if field.name in _SHARES and value >= 1:
                 raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
         if self.epochs == 0 and self.minutes == 0:
@@ -125,17 +134,19 @@ class TextSettings:
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
             value, wanted = getattr(self, field.name), type(field.default)
-            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-                kind = {str: "text", int: "a whole number", float: "a number"}[wanted]
+            right = isinstance(value, (int, float) if wanted is float else wanted)
+            if not right or (isinstance(value, bool) and wanted is not bool):
+                kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
                 raise UserError(f"--{field.name.replace('_', '-')} {value!r}: want {kind}")
 
     def _check_numpy(self) -> None:
         fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
+        fixed |= {"zoneout": 0.0, "recurrent_dropout": 0.0, "weight_drop": 0.0, "layer_norm": False}
         for name, value in fixed.items():
             if getattr(self, name) != value:
                 raise UserError(
-                    f"--engine numpy trains the textbook's GRU with plain SGD: want --{name} {value}, "
-                    f"got {getattr(self, name)}"
+                    "--engine numpy trains the textbook's GRU with plain SGD: "
+                    f"want --{name.replace('_', '-')} {value}, got {getattr(self, name)}"
                 )
 
 
@@ -150,7 +161,7 @@ _CHOICES = {
     "keep": ("best", "last"),
 }
 _POSITIVE = {"layers", "hidden", "batch", "steps", "lr", "evaluations"}
-_SHARES = {"heldout", "warmup", "dropout"}
+_SHARES = {"heldout", "warmup", "dropout", "zoneout", "recurrent_dropout", "weight_drop"}
 _MOST = {"layers": 1000, "hidden": 1 << 20, "embedding": 1 << 20}
 _MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
 

@@ -27,7 +27,16 @@ from gatewise.training.run import Run
 from gatewise.training.schedule import Schedule
 from gatewise.training.settings import NUMPY_ENGINE, TextSettings
 from gatewise.training.signals import stop_signals
-from gatewise.training.text_source import Prepared, Source, prepare, read_settings, read_tokenizer, same_text
+from gatewise.training.text_source import (
+    Prepared,
+    Source,
+    check_equations,
+    fingerprint,
+    prepare,
+    read_settings,
+    read_tokenizer,
+    same_text,
+)
 from gatewise.training.trained_text import TrainedText, load_text_run
 
 
@@ -54,7 +63,11 @@ def _model_config(settings: TextSettings, tokenizer: Tokenizer) -> dict[str, Any
         "num_layers": settings.layers,
         "embedding_size": settings.embedding_for(tokenizer.size),
         "dropout": settings.dropout,
+        **{name: value for name in _NOISE if (value := getattr(settings, name))},
     }
+
+
+_NOISE = ("zoneout", "recurrent_dropout", "weight_drop", "layer_norm")
 
 
 def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
@@ -139,6 +152,8 @@ def resume_text(folder: Path, watch: Watch | None = None) -> tuple[Run, dict[str
         tokenizer = read_tokenizer(run.last_file) if started else None
         prepared = prepare(same_text(run, source), settings, tokenizer, watch.report.say)
         learner = _learner(settings, prepared)
+        if started:
+            check_equations(run.last_file, learner.model())
         journal = resume(learner, run) if started else Journal.for_epochs_of(len(prepared.task.batches(0)))
         if journal.finished and run.summary_file.exists():
             raise UserError(f"{folder}: this run is finished; train a new one, or `gatewise generate {folder}`")
@@ -168,7 +183,7 @@ def _train(
         f"vocabulary {prepared.tokenizer.size}"
     )
     report.say(f"{settings.cell}: {parameters:,} parameters, engine {engine} ({reason})")
-    about = {"task": "text", "model": _model_config(settings, prepared.tokenizer)}
+    about = {"task": "text", "model": _model_config(settings, prepared.tokenizer), "equations": fingerprint(model)}
     about["tokenizer"] = prepared.tokenizer.to_config()
     on_row = watch.on_row and partial(watch.on_row, run)
     care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row)

@@ -18,7 +18,9 @@ from gatewise.data import (
     read_text,
     tokenizer_from_config,
 )
-from gatewise.errors import UserError
+from gatewise.errors import UnsupportedOperationError, UserError
+from gatewise.graph import trace
+from gatewise.layers import LanguageModel
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
@@ -137,6 +139,29 @@ def check_cell(path: Path, model: Any) -> None:
     cell = model.get("cell") if isinstance(model, dict) else None
     if isinstance(cell, str) and cell not in CELLS:
         raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
+
+
+def fingerprint(model: LanguageModel) -> str:
+    """A mark of the cell's equations: another cell of the same name would make nonsense of the weights.
+
+    Empty for a cell that cannot be traced.
+    """
+    try:
+        graph = trace(model.recurrent.cell)
+    except UnsupportedOperationError:
+        return ""
+    return hashlib.sha256(repr((graph.nodes, graph.results, graph.connections)).encode()).hexdigest()[:16]
+
+
+def check_equations(path: Path, model: LanguageModel) -> None:
+    """Raise if a model's cell is not the one whose weights are in a file."""
+    about, cell = read_about(path)[0], model.recurrent.cell.written.name
+    recorded, named = about.get("equations"), about.get("model")
+    if isinstance(named, dict) and named.get("cell") == cell and recorded and fingerprint(model) not in ("", recorded):
+        raise UserError(
+            f"{path}: was trained with other equations of '{model.recurrent.cell.name}' than those here; give the "
+            "file with the cell it was trained with: --cell-file FILE"
+        )
 
 
 def same_text(run: Run, source: Source) -> str:

@@ -15,7 +15,7 @@ from gatewise.tasks import Sampling, generate, stream_loss
 from gatewise.training.checkpoint import read_about, read_tensors
 from gatewise.training.progress import Reporter, Silent
 from gatewise.training.run import Run
-from gatewise.training.text_source import check_cell, prepare, read_settings, same_text, split
+from gatewise.training.text_source import check_cell, check_equations, prepare, read_settings, same_text, split
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,6 @@ def load_text_run(folder: str | Path) -> TrainedText:
         ) from None
     tensors = read_tensors(run.weights_file, shapes)
     model = LanguageModel(**config)
+    check_equations(run.weights_file, model)
     model.load_state_dict(tensors)
     return TrainedText(model.eval(), tokenizer, run)
