@@ -7,6 +7,7 @@ from comparison import assert_agree, everything, random_input, random_layer, ran
 
 import gatewise
 from gatewise import layer_norm, recurrent_dropout, zoneout
+from gatewise.engines import Weights
 from gatewise.errors import UserError
 
 T, B, H = 6, 4, 7
@@ -36,7 +37,7 @@ def with_seed(layer, *arguments, **options):
     return everything(layer, *arguments, **options)
 
 
-def drawn(layer) -> tuple:
+def drawn(layer) -> Weights:
     """What the first layer's next call with the seed 5 draws."""
     torch.manual_seed(5)
     return layer._with_noise(layer.request().weights, torch.empty(T, B, 1), layer.weight_drop)[0][0]
@@ -154,7 +155,8 @@ def test_native_agrees_with_the_reference(cell, options, training, quick_compili
     x, lengths = random_input(T, 5), (6, 3, 6, 1, 5)
     layer, reference = (noisy(cell, e, options, training, hidden=19, bidirectional=True) for e in ("native", "eager"))
     states = random_states(layer, 5)
-    assert_agree(*(with_seed(each, x, states, lengths=lengths) for each in (layer, reference)), 1e-10)
+    found, expected = (with_seed(each, x, states, lengths=lengths) for each in (layer, reference))
+    assert_agree(found, expected, 1e-10)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -165,7 +167,8 @@ def test_native_agrees_however_the_work_is_shared(threads, batch, one_thread, na
     x = random_input(T, batch, torch.float32)
     layer, reference = (noisy("gru", e, EVERYTHING, hidden=130, dtype=torch.float32) for e in ("native", "eager"))
     states = random_states(layer, batch)
-    assert_agree(*(with_seed(each, x, states) for each in (layer, reference)), 2e-5)
+    found, expected = (with_seed(each, x, states) for each in (layer, reference))
+    assert_agree(found, expected, 2e-5)
 
 
 @pytest.mark.parametrize("engine", ["native", "eager"])

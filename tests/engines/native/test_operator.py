@@ -334,7 +334,7 @@ def test_what_would_watch_the_operator_gets_another_engine():
     torch.testing.assert_close(found, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(layer, (x,))
+        traced: Any = torch.jit.trace(layer, (x,))
     torch.testing.assert_close(traced(v)[0], layer(v)[0])
 
 
@@ -371,7 +371,7 @@ def test_wrong_weights_are_refused(wrong):
 
 
 def test_the_operator_itself_refuses_what_does_not_fit():
-    arguments = list(arguments_of(wanted=False))
+    arguments: list[Any] = list(arguments_of(wanted=False))
     spoiled = {
         1: [arguments[1][..., :4], arguments[1].float()],
         4: [None, arguments[4][:4]],
