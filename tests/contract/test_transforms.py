@@ -80,10 +80,10 @@ class TestPapers:
     def test_zoneout(self, training):
         layer = noisy("gru", "eager", {"zoneout": 0.3}, training)
         x, h = given(layer)
-        parts = weights(layer, "rzn")
+        W, U, b, c = weights(layer, "rzn")
         (mask,) = drawn(layer).masks
         for x_t, m, found in zip(x, mask.numpy(), outputs(layer), strict=True):
-            new = gru(*parts, x_t, h)
+            new = gru(W, U, b, c, x_t, h)
             h = np.where(m, new, h) if training else 0.7 * new + 0.3 * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
@@ -137,7 +137,9 @@ class TestPapers:
         layer = noisy("gru", "eager", {"weight_drop": 0.5})
         x, h = given(layer)
         W, U, b, c = weights(layer, "rzn")
-        dropped = drawn(layer).recurrent.detach().numpy()
+        matrix = drawn(layer).recurrent
+        assert matrix is not None
+        dropped = matrix.detach().numpy()
         whole = np.concatenate([U[g] for g in "rzn"])
         assert 0.3 < (dropped == 0).mean() < 0.7
         np.testing.assert_allclose(dropped[dropped != 0], 2 * whole[dropped != 0])
