@@ -9,7 +9,7 @@ import torch
 from gatewise.data import read_text
 from gatewise.errors import UserError
 from gatewise.training import RECIPES, TextSettings, text_settings
-from gatewise.training.text_run import _model_config
+from gatewise.training.text_run import model_config
 from gatewise.training.text_source import prepare
 
 
@@ -140,7 +140,7 @@ def test_the_book_s_pipeline_on_a_made_up_novel():
     prepared = the_book_s_pipeline_holds(NOVEL)
     text = prepared.train_text
     assert text.startswith("the time machine by h g wellsithe time traveller for so it will be convenientthe time")
-    assert not _model_config(text_settings("d2l"), prepared.tokenizer)["embedding_size"]
+    assert not model_config(text_settings("d2l"), prepared.tokenizer.size)["embedding_size"]
 
 
 @pytest.mark.slow
