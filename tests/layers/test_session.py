@@ -406,3 +406,15 @@ def test_shapes_and_kinds_in_turn():
     got = [[session.step(x[t]) for session, x in zip(sessions, xs, strict=True)] for t in range(5)]
     for outputs, layer, x in zip(zip(*got, strict=True), layers, xs, strict=True):
         assert_close(torch.stack(outputs), layer(x)[0])
+
+
+def test_numbers_whose_sign_is_only_noted():
+    layer = gatewise.GRU(1, 5)
+    session = gatewise.stream(layer)
+    x = torch.complex(torch.ones(1), torch.ones(1)).conj().imag
+    assert x.is_neg()
+    session.step(-torch.ones(1))
+    session.reset()
+    first, again = session.step(x), layer(torch.tensor([[-1.0]]))[0][0]
+    torch.testing.assert_close(first, again)
+    torch.testing.assert_close(session.step(x), layer(-torch.ones(2, 1))[0][1])

@@ -194,3 +194,18 @@ def test_two_texts_at_once():
     wanted = [written(model, "native", [3], 90, how) for how in hows]
     pairs = zip(*(generate_tokens(model, torch.tensor([3]), 90, how) for how in hows), strict=True)
     assert [list(text) for text in zip(*pairs, strict=True)] == wanted
+
+
+def test_prompts_of_any_make():
+    """With gaps in memory, empty, of numbers that are no tokens; and a top_k beyond 64 bits."""
+    model, with_gaps = random_model(20, "gru", 1, 0), torch.arange(20)[::3]
+
+    def text(prompt, **way):
+        return list(generate_tokens(model, prompt, 15, Sampling(seed=1, **way)))
+
+    expected = written(model, "native", with_gaps.tolist(), 15, Sampling(seed=1))
+    assert text(with_gaps) == expected
+    assert text(with_gaps, top_k=2**64 + 1) == expected
+    for wrong in (torch.zeros(0, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long), torch.zeros(2)):
+        with pytest.raises(UserError, match="a prompt is one token or more"):
+            text(wrong)

@@ -1,6 +1,8 @@
 """The operator in PyTorch's machinery: opcheck, fake tensors, torch.compile, transforms, autocast, inference."""
 
 import copy
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -282,6 +284,21 @@ def test_an_exported_program():
     program = torch.export.export(model, (x,))
     assert any("gatewise" in str(node.target) for node in program.graph.nodes)
     same(tensors(program.module()(x)), tensors(model(x)))
+
+
+def test_an_exported_program_in_another_process(tmp_path):
+    """Exported before the first call; there the kernel is found again by its name."""
+    layer, x = gatewise.GRU(I, H).eval(), torch.randn(T, B, I)
+    program = torch.export.export(layer, (x,))
+    torch.export.save(program, tmp_path / "program.pt2")
+    torch.save((x, layer(x)[0].detach()), tmp_path / "values.pt")
+    lines = (
+        "import sys, torch, gatewise",
+        "program = torch.export.load(sys.argv[1] + '/program.pt2').module()",
+        "x, expected = torch.load(sys.argv[1] + '/values.pt')",
+        "torch.testing.assert_close(program(x)[0], expected)",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines), str(tmp_path)], check=True, timeout=120)
 
 
 def test_gradients_by_torch_func():
