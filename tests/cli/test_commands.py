@@ -11,14 +11,25 @@ from gatewise.cli.app import app
 from gatewise.training import learner, load_text_run
 
 COMMANDS = {
-    (): ["train", "resume", "generate", "evaluate", "cells", "explain", "doctor", "--version"],
+    (): [
+        "train", "resume", "generate", "evaluate", "compare", "probe", "cells", "explain", "doctor", "--version",
+    ],
+    ("compare",): ["text"],
+    ("compare", "text"): [
+        "--cells", "--minutes", "--epochs", "--match", "--seeds", "--hidden", "--layers", "--lr", "--batch", "--steps",
+        "--tokens", "--threads", "--encoding", "--cell-file", "--out", "--json", "--quiet",
+    ],
+    ("probe",): [
+        "--cell", "--task", "--length", "--chrono", "--steps", "--minutes", "--hidden", "--batch", "--lr", "--clip",
+        "--seed", "--threads", "--cell-file", "--out", "--json", "--quiet",
+    ],
     ("train",): ["text"],
     ("train", "text"): [
         "--cell", "--cell-file", "--layers", "--hidden", "--embedding", "--batch", "--steps", "--lr", "--epochs",
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",
         "--dropout", "--init", "--partition", "--optimizer", "--clip", "--schedule", "--warmup", "--patience", "--keep",
         "--threads", "--tensorboard", "--json", "--quiet", "--vocabulary", "--train-tokens", "--weight-decay",
-        "--evaluations", "--precision",
+        "--evaluations", "--precision", "--zoneout", "--recurrent-dropout", "--weight-drop", "--layer-norm",
     ],
     ("resume",): ["RUN", "--json", "--quiet", "--cell-file", "--tensorboard"],
     ("generate",): [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from comparison import (
-    KERNELS,
+    DISTINCT,
     assert_agree,
     everything,
     one_or_all,
@@ -18,7 +18,7 @@ T, B = 7, 4
 LENGTHS = (5, 2, 7, 1)
 DEEP = {"num_layers": 2, "bidirectional": True}
 
-pytestmark = pytest.mark.parametrize(("cell", "engine"), KERNELS)
+pytestmark = pytest.mark.parametrize(("cell", "engine"), DISTINCT)
 
 
 def assert_same(actual, expected, tolerance=1e-12):

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from gatewise import scratch
-from gatewise.data import Tokenizer
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.layers import LanguageModel, initialise_like_the_book
@@ -55,13 +54,14 @@ class Watch:
     on_trained: Callable[[Run], None] | None = None
 
 
-def _model_config(settings: TextSettings, tokenizer: Tokenizer) -> dict[str, Any]:
+def model_config(settings: TextSettings, vocabulary_size: int) -> dict[str, Any]:
+    """What :class:`gatewise.LanguageModel` is made with."""
     return {
-        "vocabulary_size": tokenizer.size,
+        "vocabulary_size": vocabulary_size,
         "cell": settings.cell,
         "hidden_size": settings.hidden,
         "num_layers": settings.layers,
-        "embedding_size": settings.embedding_for(tokenizer.size),
+        "embedding_size": settings.embedding_for(vocabulary_size),
         "dropout": settings.dropout,
         **{name: value for name in _NOISE if (value := getattr(settings, name))},
     }
@@ -72,7 +72,7 @@ _NOISE = ("zoneout", "recurrent_dropout", "weight_drop", "layer_norm")
 
 def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
     size = prepared.tokenizer.size
-    config = _model_config(settings, prepared.tokenizer)
+    config = model_config(settings, prepared.tokenizer.size)
     _check_memory(settings, config)
     torch.manual_seed(settings.seed)
     if settings.engine == NUMPY_ENGINE:
@@ -183,7 +183,7 @@ def _train(
         f"vocabulary {prepared.tokenizer.size}"
     )
     report.say(f"{settings.cell}: {parameters:,} parameters, engine {engine} ({reason})")
-    about = {"task": "text", "model": _model_config(settings, prepared.tokenizer), "equations": fingerprint(model)}
+    about = {"task": "text", "model": model_config(settings, prepared.tokenizer.size), "equations": fingerprint(model)}
     about["tokenizer"] = prepared.tokenizer.to_config()
     on_row = watch.on_row and partial(watch.on_row, run)
     care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row)

@@ -1,0 +1,94 @@
+"""Cells beside each other: equal sizes, equal budgets, runs that are not trained twice."""
+
+import json
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+
+from gatewise import LanguageModel
+from gatewise.data import fit_tokenizer, read_text
+from gatewise.errors import UserError
+from gatewise.training import Source, Watch, text_settings
+from gatewise.training.compare import Result, compare_text, parse, variants
+
+SETTINGS = text_settings(hidden=12, batch=4, steps=8, threads=1, epochs=2, embedding=0)
+
+
+@pytest.fixture
+def source(text_file) -> Source:
+    return Source(text_file)
+
+
+def parameters(label: str, hidden: int, source: Source) -> int:
+    assert source.path is not None
+    text = read_text(source.path, "utf-8")
+    size = fit_tokenizer("char", text[: len(text) - int(len(text) * 0.1)]).size
+    return sum(p.numel() for p in LanguageModel(size, label, hidden).parameters())
+
+
+def test_sizes_are_matched_as_nearly_as_whole_units_allow(source):
+    first, *others = variants(["gru", "rnn", "lstm", "mgu"], source, SETTINGS, "params")
+    assert first.settings.hidden == 12
+    for variant in others:
+        hidden = variant.settings.hidden
+        off = {h: abs(parameters(variant.label, h, source) - first.parameters) for h in range(1, 40)}
+        assert off[hidden] == min(off.values())
+        assert variant.parameters == parameters(variant.label, hidden, source)
+
+
+def test_or_the_hidden_size_is(source):
+    assert {v.settings.hidden for v in variants(["gru", "rnn", "gru:hidden=5"], source, SETTINGS, "hidden")} == {12, 5}
+
+
+def test_a_variant_has_settings_of_its_own():
+    label, settings = parse(" gru:zoneout=0.25:layer-norm:layers=2 ", SETTINGS)
+    assert label == "gru:zoneout=0.25:layer-norm:layers=2"
+    assert (settings.cell, settings.zoneout, settings.layer_norm, settings.layers) == ("gru", 0.25, True, 2)
+    assert settings.hidden == SETTINGS.hidden
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["gru"], "want two different ones"),
+        (["gru", "gru"], "want two different ones"),
+        (["gru", "lstmm"], "did you mean 'lstm'"),
+        (["gru", "lstm:zoneot=0.1"], "did you mean 'zoneout'"),
+        (["gru", "lstm:zoneout=much"], "zoneout=much: want a number"),
+        (["gru", "lstm:zoneout=2"], "--zoneout 2.0: want a share"),
+    ],
+)
+def test_bad_cells(source, cells, message):
+    with pytest.raises(UserError, match=message):
+        variants(cells, source, SETTINGS, "hidden")
+
+
+def test_figures_are_those_of_the_runs_and_nothing_is_trained_twice(source, tmp_path, monkeypatch):
+    contestants = variants(["rnn", "gru:zoneout=0.1"], source, SETTINGS, "hidden")
+    seen = []
+    found = compare_text(source, contestants, 2, tmp_path, Watch(), lambda results: seen.append(len(results)))
+    assert seen == [1, 2, 2, 2]
+    for result, folder in zip(found, ("rnn", "gru_zoneout_0.1"), strict=True):
+        losses = [
+            json.loads((tmp_path / f"{folder}-seed{k}" / "summary.json").read_text())["heldout_loss"] for k in range(2)
+        ]
+        assert result.losses == losses
+        assert losses[0] != losses[1]
+        assert result.loss == pytest.approx(statistics.fmean(losses))
+        assert result.spread == pytest.approx(abs(losses[0] - losses[1]) / math.sqrt(2))
+    written = json.loads((tmp_path / "comparison.json").read_text())
+    assert [one["losses"] for one in written] == [result.losses for result in found]
+
+    monkeypatch.setattr("gatewise.training.compare.train_text", lambda *_: pytest.fail("trained again"))
+    assert compare_text(source, contestants, 2, tmp_path, Watch()) == found
+    other = variants(["rnn", "gru:zoneout=0.1"], source, replace(SETTINGS, hidden=13), "hidden")
+    with pytest.raises(UserError, match="a run with other settings is there"):
+        compare_text(source, other, 2, tmp_path, Watch())
+
+
+def test_one_seed_has_no_spread():
+    result = Result("gru", 3, 10, [1.0], [2.0])
+    assert math.isnan(result.spread)
+    assert result.to_dict()["spread"] is None
