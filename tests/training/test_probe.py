@@ -11,9 +11,10 @@ import gatewise
 from gatewise.cells import CELLS
 from gatewise.errors import UserError
 from gatewise.tasks.memory import MEMORY_TASKS
-from gatewise.training import Silent
+from gatewise.training import Silent, gates
 from gatewise.training import probe as probing
-from gatewise.training.probe import ProbeSettings, chrono_init, gate_courses, network, openings, probe, roles
+from gatewise.training.gates import chrono_init, gate_courses, openings, roles
+from gatewise.training.probe import ProbeSettings, network, probe
 
 TINY = ProbeSettings(("gru",), steps=200, hidden=24, batch=16, lrs=(0.02,), ladder=(2, 4))
 
@@ -126,7 +127,7 @@ def test_roles_of_a_cell_of_one_s_own():
             forget = torch.sigmoid(-(x.a + u.a(h)))
             return forget * h + (1 - forget) * torch.tanh(x.n)
 
-    assert roles(Odd) == {"forget": probing.Role("forget", "a", -1)}
+    assert roles(Odd) == {"forget": gates.Role("forget", "a", -1)}
 
     class Untraceable(gatewise.Cell):
         gates = ("a",)

@@ -15,7 +15,8 @@ from gatewise.errors import UserError
 from gatewise.show.probe import draw_probe
 from gatewise.tasks.memory import MEMORY_TASKS
 from gatewise.training import Run, reporter
-from gatewise.training.probe import Finding, ProbeSettings, probe, roles
+from gatewise.training.gates import roles
+from gatewise.training.probe import Finding, ProbeSettings, probe
 
 WHAT = Group("What", sort_key=1)
 BUDGET = Group("Budget, the same for all cells", sort_key=2)

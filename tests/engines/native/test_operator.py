@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 import gatewise
 from gatewise.cells import resolve
 from gatewise.engines.native import build, operator
+from gatewise.engines.native.arguments import mask_numbers
 
 pytestmark = pytest.mark.usefixtures("native", "one_thread")
 
@@ -53,7 +54,7 @@ def arguments_of(cell="gru", dtype=torch.float64, tokens=False, lengths=False, w
     )
     ends = torch.tensor([4, 1, 2]) if lengths else None
     masks = [torch.rand(T if m.per_step else 1, B, H, generator=generator) < m.keep for m in layer.cell.masks.values()]
-    numbers = operator.mask_numbers(layer.cell)
+    numbers = mask_numbers(layer.cell)
     return (build.kernel(resolve(cell), dtype), *leaves, ends, masks, numbers, reverse, keep)
 
 

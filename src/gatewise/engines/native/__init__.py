@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Cell
-from gatewise.engines.native import build, operator
+from gatewise.engines.native import arguments, build, operator
 from gatewise.engines.native.stream import NativeStream
 from gatewise.engines.request import Request, States, Tokens, Weights, run_stack
 from gatewise.engines.streaming import Head, Lexicon
@@ -126,7 +126,7 @@ def scan(
     rest = (weights.recurrent, weights.recurrent_bias, weights.diag, weights.vector, initial)
     keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in (*source, *rest))
     key = _kernel(request.cell, initial.dtype, request.bf16)
-    noise = (weights.masks, operator.mask_numbers(request.cell))
+    noise = (weights.masks, arguments.mask_numbers(request.cell))
     output, final = operator.scan(key, *source, *rest, lengths, *noise, reverse, keep)
     return output, (final,) if len(states) == 1 else tuple(final[k : k + 1] for k in range(len(states)))
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gatewise.engines.native.arguments import describe_masks, mask_numbers
 from gatewise.engines.native.kernel import Call, Kernel, fill, threads
-from gatewise.engines.native.operator import describe_masks, mask_numbers
 from gatewise.engines.request import Request, States, Weights
 from gatewise.engines.streaming import Head, Lexicon, Manner
 
