@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gatewise
-from benchmarks.case import Case, What
+from benchmarks.case import What
 from benchmarks.work import Contestant, Subject, layer_contestant
 from gatewise.engines import ENGINES
 from gatewise.tasks import Sampling, TextTask
@@ -24,13 +23,6 @@ RATE = 0.1
 def default_engine() -> str:
     """The native engine where there is one."""
     return "native" if any(engine.name == "native" for engine in ENGINES) else "auto"
-
-
-def not_there_yet(case: Case) -> str | None:
-    """Why a case cannot be run by this version of Gatewise, or None."""
-    if not case.in_float32 and "precision" not in inspect.signature(gatewise.Recurrent).parameters:
-        return f"gatewise.Recurrent takes no precision={case.precision!r} yet"
-    return None
 
 
 def contestant(subject: Subject, engine: str, precision: str = "float32") -> Contestant:

@@ -91,9 +91,6 @@ Progress = Callable[[str], None]
 
 def run_case(case: Case, settings: Settings, progress: Progress = lambda text: None) -> Outcome:
     """Prove, then measure, then reckon."""
-    skipped = ours.not_there_yet(case)
-    if skipped:
-        return Outcome(case, skipped=skipped)
     before = load()
     subject = make_subject(case, settings.threads)
     with threads(settings.threads):

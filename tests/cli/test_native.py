@@ -283,8 +283,8 @@ class TestBuild:
     def test_a_terminal_sees_a_bar(self, own, gatewise_, native, tmp_path):
         """In a process of its own, on a real terminal."""
         master, slave = pty.openpty()
-        run = "import sys, gatewise; [gatewise.CELLS.pop(n) for n in list(gatewise.CELLS) if n != 'rnn']; "
-        run += "from gatewise.cli.__main__ import main; main(['cells', '--build'])"
+        run = "import gatewise; from gatewise.cli.__main__ import main; "
+        run += "[gatewise.CELLS.pop(n) for n in list(gatewise.CELLS) if n != 'rnn']; main(['cells', '--build'])"
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
         process = subprocess.Popen([sys.executable, "-c", run], stdout=slave, stderr=slave, env=environment)
         os.close(slave)

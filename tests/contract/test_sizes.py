@@ -5,7 +5,7 @@ import torch
 from comparison import NATIVE, Setting, assert_engine_agrees_with_reference, random_input, random_layer
 from made_up_cells import MADE_UP  # type: ignore
 
-from gatewise.engines.native import operator
+from gatewise.engines.native import arguments
 from gatewise.engines.native.kernel import Kernel
 
 pytestmark = pytest.mark.parametrize("engine", ["native"])
@@ -18,7 +18,7 @@ LENGTHS = (2, 3, 1)
 @pytest.fixture(params=[False, True], ids=["rows", "units"])
 def shared(request, monkeypatch):
     """What the threads share: the rows of the batch, or the hidden units."""
-    monkeypatch.setattr(operator, "_split_units", lambda *_: request.param)
+    monkeypatch.setattr(arguments, "_split_units", lambda *_: request.param)
     return request.param
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.cells import Cell
-from gatewise.layers.options import Options
+from gatewise.layers.options import Given, Options
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -50,6 +50,7 @@ class LanguageModel(nn.Module):
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
+        Given.of(options)  # nothing else gets through to the layer
         self.vocabulary_size = vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
         between = dropout if num_layers > 1 else 0.0

@@ -124,6 +124,7 @@ def chrono_init(layer: Recurrent, T_max: int, generator: torch.Generator) -> dic
         The biases by gate, (hidden,), of the last layer; empty where it is not defined: the cell has no gate
         that :func:`roles` knows, or no biases.
 
+    >>> import math
     >>> layer = Recurrent("gru", 3, 5)
     >>> b = chrono_init(layer, 100, torch.Generator().manual_seed(0))["z"]
     >>> bool((b >= 0).all() and (b <= math.log(99)).all()), layer.bias_ih_l0[5:10].equal(b)

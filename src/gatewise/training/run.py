@@ -48,15 +48,26 @@ class Run:
         """A new run in ``folder`` (empty or not there yet), or in ``runs/<default_name>-<n>``."""
         if folder is None:
             return cls(_numbered(Path("runs"), default_name))
-        if os.path.exists(folder / "config.toml"):  # and not Path.exists, which fails where the name is too long
-            raise UserError(_holds_a_run(folder))
+        cls.check_free(folder)
         try:
-            if os.path.exists(folder) and (not folder.is_dir() or any(f.name not in _LOCKS for f in folder.iterdir())):
-                raise UserError(f"{folder}: is there already and is not an empty folder; choose another --out")
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from None
         return cls(folder)
+
+    @staticmethod
+    def check_free(folder: Path) -> None:
+        """Raise if something is there already that a new run would meet with."""
+        if os.path.exists(folder / "config.toml"):  # and not Path.exists, which fails where the name is too long
+            raise UserError(_holds_a_run(folder))
+        try:
+            taken = os.path.exists(folder) and (
+                not folder.is_dir() or any(f.name not in _LOCKS for f in folder.iterdir())
+            )
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be read: {error.strerror}; choose another --out") from None
+        if taken:
+            raise UserError(f"{folder}: is there already and is not an empty folder; choose another --out")
 
     @classmethod
     def open(cls, folder: Path) -> Run:

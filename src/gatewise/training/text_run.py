@@ -127,6 +127,8 @@ def train_text(
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
     watch = watch or Watch()
+    if out is not None:
+        Run.check_free(out)
     _use_threads(settings)
     # Recorded, so that a resumed run adds up in the same order.
     settings = replace(settings, threads=torch.get_num_threads())
