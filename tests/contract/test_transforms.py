@@ -20,11 +20,6 @@ OPTIONS = [
     {"weight_drop": 0.5},
     EVERYTHING,
 ]
-named = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options))
-
-
-def applicable(cell: str, options: dict) -> bool:
-    return not (isinstance(options.get("zoneout"), dict) and cell != "lstm")
 
 
 def noisy(cell, engine, options, training=True, **more):
@@ -148,12 +143,13 @@ class TestPapers:
             np.testing.assert_allclose(found, h, atol=1e-12)
 
 
-@named
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
-@pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [("lstm", options) for options in OPTIONS] + [("gru", OPTIONS[3]), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
+    ids=lambda value: value if isinstance(value, str) else "+".join(value),
+)
 def test_native_agrees_with_the_reference(cell, options, training, quick_compiling):
-    if not applicable(cell, options):
-        pytest.skip("rates by state are for states of those names")
     x, lengths = random_input(T, 5), (6, 3, 6, 1, 5)
     layer, reference = (noisy(cell, e, options, training, hidden=19, bidirectional=True) for e in ("native", "eager"))
     states = random_states(layer, 5)
