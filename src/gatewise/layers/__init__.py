@@ -1,10 +1,27 @@
 """Cells over time as ``nn.Module``s."""
 
+from gatewise.layers.decoder import SequenceDecoder
+from gatewise.layers.emission import VARIANCES, Emission, SeriesEmission, TokenEmission
+from gatewise.layers.evidence import (
+    Gaussian,
+    active_units,
+    check_probability,
+    divergence,
+    free_bits,
+    importance_bound,
+    mutual_information,
+)
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
+from gatewise.layers.latent import Evidence, LatentModel
 from gatewise.layers.named import GRU, LSTM, RNN
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.session import Session, stream
+from gatewise.layers.variational import SequenceVAE
+from gatewise.layers.vrnn import VRNN
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "LanguageModel", "Recurrent", "Session", "detach", "initialise_like_the_book", "stream",
+    "GRU", "LSTM", "RNN", "VARIANCES", "VRNN", "Emission", "Evidence", "Gaussian", "LanguageModel", "LatentModel",
+    "Recurrent", "SequenceDecoder", "SequenceVAE", "SeriesEmission", "Session", "TokenEmission", "active_units",
+    "check_probability", "detach", "divergence", "free_bits", "importance_bound", "initialise_like_the_book",
+    "mutual_information", "stream",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Pictures of runs."""
 
 from gatewise.show.curve import draw_run
+from gatewise.show.latent import draw_latent_run, draw_series
 
-__all__ = ["draw_run"]
+__all__ = ["draw_latent_run", "draw_run", "draw_series"]

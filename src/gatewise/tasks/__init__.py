@@ -1,7 +1,15 @@
 """Tasks: data to batch to loss to prediction to metric."""
 
+from gatewise.tasks.annealing import SHAPES, Annealing
+from gatewise.tasks.autoencode import AutoencodeTask, Measured, Objective, measure
 from gatewise.tasks.generate import encode_prompt, generate, longest_copy
+from gatewise.tasks.latent import WAYS, Findings, edits, examine, verdict, way
 from gatewise.tasks.sampling import Sampling
 from gatewise.tasks.text import TextTask, stream_loss
+from gatewise.tasks.unconditional import UnconditionalTask, measure_unconditional
 
-__all__ = ["Sampling", "TextTask", "encode_prompt", "generate", "longest_copy", "stream_loss"]
+__all__ = [
+    "SHAPES", "WAYS", "Annealing", "AutoencodeTask", "Findings", "Measured", "Objective", "Sampling", "TextTask",
+    "UnconditionalTask", "edits", "encode_prompt", "examine", "generate", "longest_copy", "measure",
+    "measure_unconditional", "stream_loss", "verdict", "way",
+]  # fmt: skip

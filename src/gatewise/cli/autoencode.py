@@ -1,0 +1,200 @@
+"""Commands of the autoencoding task: train, sample, reconstruct, interpolate."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.data import lines_of, read_series, read_text
+from gatewise.errors import UserError
+from gatewise.show import draw_latent_run, draw_series
+from gatewise.tasks import edits
+from gatewise.training import AutoencodeSettings, Run, TrainedAutoencoder, load_autoencoder, source_of
+from gatewise.training.checkpoint import replacing
+from gatewise.training.settings import settings_from
+
+_RunFolder = Annotated[Path, Parameter(help="The folder of a trained autoencoder.")]
+
+
+@train_app.command(name="autoencode")
+@with_settings(AutoencodeSettings)
+def train_autoencode_command(
+    file: Annotated[
+        Path | None,
+        Parameter(
+            group=GROUPS["Data"],
+            help="A text, of which every line is a sequence, or a .npy file of series, (N, T, d) or (T, d); without "
+            "one, Python's own language reference.",
+        ),
+    ] = None,
+    /,
+    *,
+    encoding: Annotated[str, Parameter(group=GROUPS["Data"], help="The file's encoding.")] = "utf-8",
+    cell_file: CellFile = None,
+    out: Out = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a variational autoencoder of lines or series; it tells how much its latent carries.
+
+    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of the same decoder without a
+    latent, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
+    """
+    load_cell_file(cell_file)
+    settings = settings_from(AutoencodeSettings, chosen)
+    carry_out("autoencode", source_of(file, encoding), settings, out, cell_file, tensorboard, json_, quiet)
+
+
+@app.command(name="sample")
+def sample_command(
+    run: _RunFolder,
+    /,
+    *,
+    count: Annotated[int, Parameter(name=["-n", "--count"], help="How many.")] = 10,
+    temperature: Annotated[float, Parameter(help="Of the decoder's steps; 0 takes the likeliest always.")] = 0.5,
+    seed: Annotated[int | None, Parameter(help="The same seed gives the same (default: a new one, printed).")] = None,
+    cell_file: CellFile = None,
+) -> None:
+    """Draw latents from the prior, and write what the decoder makes of them: lines, or `samples.npy` and a picture."""
+    load_cell_file(cell_file)
+    trained = load_autoencoder(run)
+    drawn = secrets.randbelow(1 << 31) if seed is None else _seed(seed)
+    _give(trained, "sample", trained.sample(count, temperature, drawn))
+    if seed is None:
+        print(f"(seed {drawn}: --seed {drawn} draws the same again)", file=sys.stderr)
+
+
+@app.command(name="reconstruct")
+def reconstruct_command(
+    run: _RunFolder,
+    given: Annotated[
+        tuple[str, ...],
+        Parameter(help="Lines, or files: of text, or .npy for a run of series; without any, lines held out."),
+    ] = (),
+    /,
+    *,
+    most: Annotated[int, Parameter(name="--count", help="At most so many lines or series.")] = 10,
+    encoding: Annotated[str, Parameter(help="A file's encoding.")] = "utf-8",
+    cell_file: CellFile = None,
+) -> None:
+    """Encode, and write what the decoder makes of the posterior's mean: how much of a sequence its latent keeps."""
+    load_cell_file(cell_file)
+    trained = load_autoencoder(run)
+    if most < 1:
+        raise UserError(f"--count {most}: want a whole number of at least 1")
+    originals = _sequences(trained, given, encoding)
+    originals = originals[:: max(1, len(originals) // most)][:most]
+    written = trained.reconstruct([one for one in originals])
+    pairs = [(trained.codec.decode(a), trained.codec.decode(b)) for a, b in zip(originals, written, strict=True)]
+    if trained.is_series:
+        errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairs]
+        _give(trained, "reconstruction", [np.stack(pair) for pair in pairs])
+        print(f"root mean squared error {np.mean(errors):.4g}, in the file's units, over {len(pairs)} series")
+        return
+    total = wrong = 0
+    for original, text in pairs:
+        distance = edits(original, text)
+        total, wrong = total + max(len(original), len(text)), wrong + distance
+        print(f"{original}\n  -> {text}  ({distance} edits of {len(original)} characters)")
+    print(f"{1 - wrong / max(total, 1):.1%} of the characters stand where they were, over {len(pairs)} lines")
+
+
+@app.command(name="interpolate")
+def interpolate_command(
+    run: _RunFolder,
+    /,
+    *,
+    start: Annotated[str, Parameter(name="--from", help="A line; for series the number of one that is held out.")],
+    end: Annotated[str, Parameter(name="--to", help="Likewise.")],
+    steps: Annotated[int, Parameter(help="Latents on the way, both ends included.")] = 7,
+    way: Annotated[str, Parameter(help="`linear`, or `spherical`: at an even distance from the origin.")] = "linear",
+    cell_file: CellFile = None,
+) -> None:
+    """Go from one sequence's latent to another's in even steps, and write what the decoder makes of each."""
+    load_cell_file(cell_file)
+    trained = load_autoencoder(run)
+    ends = [_one(trained, value, name) for value, name in ((start, "--from"), (end, "--to"))]
+    _give(trained, "interpolation", trained.interpolate(ends[0], ends[1], steps, way))
+
+
+def _seed(seed: int) -> int:
+    if abs(seed) >= 1 << 63:
+        raise UserError(f"--seed {seed}: want a whole number below 2^63")
+    return seed
+
+
+def _one(trained: TrainedAutoencoder, value: str, name: str) -> Any:
+    if not trained.is_series:
+        return trained.encode(value, name)
+    heldout = trained.prepared().task.heldout
+    if not value.isdigit() or int(value) >= len(heldout):
+        raise UserError(f"{name} {value}: want the number of a series that is held out, 0 ... {len(heldout) - 1}")
+    return heldout[int(value)]
+
+
+def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: str) -> list[Any]:
+    """What is to be reconstructed."""
+    if not given:
+        heldout = list(trained.prepared().task.heldout)
+        if not heldout:
+            raise UserError(f"{trained.run.folder}: held nothing out; give a line or a file")
+        return heldout
+    if trained.is_series:
+        arrays = [read_series(one) for one in given]
+        return [trained.encode(one) for array in arrays for one in (array if array.ndim == 3 else [array])]
+    lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if Path(one).is_file() else [one])]
+    return [trained.encode(line) for line in lines]
+
+
+def _give(trained: TrainedAutoencoder, name: str, made: list[Any]) -> None:
+    """Lines on the screen; series in a file of the run's folder, with a picture."""
+    if not trained.is_series:
+        print("\n".join(made))
+        return
+    path = trained.run.folder / f"{name}.npy"
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.stack(made))
+    picture = draw_series(made, trained.run.folder / f"{name}.svg", f"{trained.run.folder.name}: {name}")
+    print(f"{path}\n{picture}")
+
+
+def _tell(run: Run, summary: dict[str, Any]) -> None:
+    """What came out, in words."""
+    trained = load_autoencoder(run.folder)
+    if not trained.is_series:
+        print("\n".join(trained.sample(5, 0.0)))
+        print()
+    if "elbo" not in summary:
+        print("nothing was held out: what the latent carries was not measured")
+        return
+    bound = summary["iw_bound"]
+    print(f"held out, nats of a sequence ({summary['heldout_loss']:.4f} of a step at most)")
+    print(f"  ELBO            {summary['elbo']:9.2f}   = −(reconstruction + KL)")
+    print(f"  reconstruction  {summary['reconstruction']:9.2f}   −log p(x | z), z from its own line or series")
+    print(f"  KL              {summary['kl']:9.2f}   {summary['active_units']} of {summary['latent']} units active")
+    print(f"  log p(x) at least {bound['bound']:7.2f}   {bound['samples']} samples, {bound['sequences']} sequences")
+    if summary["reconstruction_shuffled"] is not None:
+        print(f"  another's latent {summary['reconstruction_shuffled']:8.2f}   −log p(x | z), z from another sequence")
+        print(
+            f"  I(x; z)         {summary['mutual_information']:9.2f}   so many sequences can show "
+            f"{summary['mutual_information_at_most']:.2f} at most"
+        )
+    unconditional = summary["baselines"].get("unconditional")
+    if unconditional is not None:
+        print(f"  without a latent {unconditional:8.2f}   −log p(x), the same decoder, as many steps")
+    print(summary["verdict"])
+
+
+ENDINGS["autoencode"] = Ending(
+    draw_latent_run, _tell, ("sample {run}", "reconstruct {run}", "interpolate {run} --from A --to B")
+)

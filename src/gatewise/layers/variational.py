@@ -1,0 +1,133 @@
+"""A variational autoencoder of sequences: one latent for a whole sequence."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from gatewise.cells import Cell
+from gatewise.layers.decoder import SequenceDecoder
+from gatewise.layers.emission import Emission
+from gatewise.layers.evidence import Gaussian, divergence
+from gatewise.layers.latent import Evidence, GaussianHead, LatentModel
+from gatewise.layers.options import Options
+from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.stepping import evaluating
+
+
+class SequenceVAE(LatentModel):
+    """A variational autoencoder on gated recurrent networks (Bowman et al. 2015, arXiv:1511.06349).
+
+    q(z | x) = N(μ(s), diag σ²(s)) with s the encoder's last states; z = μ + σ ε; p(x | z) = Π_t p(x_t | x_<t, z), the
+    :class:`SequenceDecoder`; p(z) = N(0, I). Trained on ELBO = E_q[log p(x | z)] − KL(q(z | x) ‖ p(z)) <= log p(x).
+
+    It has nothing to do with Gal's "variational dropout": that is the option ``recurrent_dropout`` of a layer.
+
+    Args:
+        emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
+        cell: name, class or instance of a cell, of encoder and decoder.
+        hidden_size: units of a layer, H.
+        latent_size: features of z, Z.
+        num_layers: recurrent layers of each.
+        bidirectional: whether the encoder reads from both ends.
+        dropout: on what enters the decoder and before its head, while training.
+        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
+
+    Shapes:
+        ``model.evidence(x, lengths) -> Evidence``: x (T, B) whole numbers or (T, B, d) numbers, lengths (B,) in 1..T.
+
+    Raises:
+        UserError: no latent, or a batch of another kind than the emission's.
+
+    Example:
+        >>> import torch
+        >>> from gatewise.layers import SequenceVAE, TokenEmission
+        >>> model = SequenceVAE(TokenEmission(28, 8), "gru", hidden_size=16, latent_size=4)
+        >>> found = model.evidence(torch.zeros(7, 2, dtype=torch.long), torch.tensor([7, 3]))
+        >>> found.elbo.shape, found.kl.shape, len(model.sample(3, most=20))
+        (torch.Size([2]), torch.Size([2, 4]), 3)
+    """
+
+    def __init__(
+        self,
+        emission: Emission,
+        cell: str | type[Cell] | Cell = "gru",
+        hidden_size: int = 256,
+        latent_size: int = 32,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(latent_size)
+        self.encoder = Recurrent(
+            cell, emission.input_size, hidden_size, num_layers, bidirectional=bidirectional, **options
+        )
+        self.head = GaussianHead(self.encoder.output_size, latent_size)
+        self.decoder = SequenceDecoder(emission, cell, hidden_size, latent_size, num_layers, dropout, **options)
+
+    @property
+    def emission(self) -> Emission:  # type: ignore[override]  (held once, by the decoder: a file names each weight once)
+        return self.decoder.emission
+
+    @property
+    def recurrent(self) -> Recurrent:
+        """The decoder's layers; the encoder's have the same cell."""
+        return self.decoder.recurrent
+
+    def posterior(self, x: Tensor, lengths: Tensor) -> Gaussian:
+        """q(z | x), (B, Z)."""
+        values = self.emission.frame(x, lengths).targets[: len(x)]
+        _, state = self.emission.read(self.encoder, values, lengths)
+        first = state if isinstance(state, Tensor) else state[0]
+        return self.head(torch.cat(list(first[-2:] if self.encoder.bidirectional else first[-1:]), -1))
+
+    def log_likelihood(self, x: Tensor, lengths: Tensor, z: Tensor, word_dropout: float = 0.0) -> Tensor:
+        """log p(x | z), (B,) nats, by teacher forcing."""
+        framed = self.emission.frame(x, lengths)
+        inputs = framed.inputs
+        if word_dropout:  # what stands before the first step is no word
+            inputs = torch.cat([inputs[:1], self.emission.drop(inputs[1:], word_dropout)])
+        return self.decoder.log_likelihood(framed, z, inputs)
+
+    def evidence(
+        self, x: Tensor, lengths: Tensor, word_dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> Evidence:
+        """The parts of the ELBO, by one sample of z.
+
+        Args:
+            x: (T, B) or (T, B, d).
+            lengths: (B,).
+            word_dropout: probability that a step's input is blanked out for the decoder.
+            generator: draws z; PyTorch's own if None.
+        """
+        q = self.posterior(x, lengths)
+        kl = divergence(q, Gaussian.standard_like(q.mean))
+        return Evidence(self.log_likelihood(x, lengths, q.draw(generator), word_dropout), kl, q.mean)
+
+    def log_weights(
+        self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """log p(x | z_k) + log p(z_k) − log q(z_k | x), (K, B); for :func:`importance_bound`."""
+        q = self.posterior(x, lengths)
+        p = Gaussian.standard_like(q.mean)
+        rows = []
+        for _ in range(samples):
+            z = q.draw(generator)
+            rows.append(self.log_likelihood(x, lengths, z) + p.log_density(z) - q.log_density(z))
+        return torch.stack(rows)
+
+    def reconstruct(self, x: Tensor, lengths: Tensor, most: int) -> list[Tensor]:
+        """What the decoder writes from the posterior's mean, always the likeliest value next."""
+        with torch.no_grad(), evaluating(self):
+            return self.decoder.write(self.posterior(x, lengths).mean, most)
+
+    def sample(
+        self, count: int, most: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """What the decoder writes from z ~ N(0, I)."""
+        like = self.head.linear.weight.detach()
+        z = Gaussian.standard_like(like.new_zeros(count, self.latent_size)).draw(generator)
+        return self.decoder.write(z, most, temperature, generator)

@@ -1,0 +1,51 @@
+"""A latent model from its configuration, as the file of its weights records it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatewise.data import Standardiser, Tokenizer
+from gatewise.layers import VRNN, Emission, LatentModel, SequenceDecoder, SequenceVAE, SeriesEmission, TokenEmission
+from gatewise.training.autoencode_settings import AutoencodeSettings
+
+_EMISSIONS: dict[str, type[Emission]] = {"tokens": TokenEmission, "series": SeriesEmission}
+_MODELS: dict[str, Any] = {"vae": SequenceVAE, "vrnn": VRNN}
+
+
+def model_config(settings: AutoencodeSettings, codec: Tokenizer | Standardiser) -> dict[str, Any]:
+    """What :func:`build` makes a model of."""
+    if isinstance(codec, Standardiser):
+        emission: dict[str, Any] = {"kind": "series", "features": codec.size, "variance": settings.variance}
+    else:
+        emission = {
+            "kind": "tokens", "vocabulary_size": codec.size, "embedding_size": settings.embedding,
+            "never": codec.unk_id,
+        }  # fmt: skip
+    only_vae = {"bidirectional": settings.encoder == "both"} if settings.model == "vae" else {}
+    return {
+        "kind": settings.model,
+        "emission": emission,
+        "cell": settings.cell,
+        "hidden_size": settings.hidden,
+        "latent_size": settings.latent,
+        "num_layers": settings.layers,
+        "dropout": settings.dropout,
+        **only_vae,
+        **settings.noise(),
+    }
+
+
+def build(config: Mapping[str, Any], **options: Any) -> LatentModel:
+    """The model that a configuration describes, with fresh weights; ``options`` of its layers beside it."""
+    rest = dict(config)
+    model, emission = _MODELS[rest.pop("kind")], dict(rest.pop("emission"))
+    return model(_EMISSIONS[emission.pop("kind")](**emission), **rest, **options)
+
+
+def build_unconditional(config: Mapping[str, Any], **options: Any) -> SequenceDecoder:
+    """The decoder of the same make without a latent."""
+    emission = dict(config["emission"])
+    names = ("cell", "hidden_size", "num_layers", "dropout", "zoneout", "layer_norm", "recurrent_dropout", "weight_drop")
+    own = {name: config[name] for name in names if name in config}
+    return SequenceDecoder(_EMISSIONS[emission.pop("kind")](**emission), latent_size=0, **own, **options)
