@@ -128,7 +128,9 @@ def test_mutual_information_of_a_gaussian_channel():
     """x ~ N(0, 3), z = x + N(0, 1): I = ½ log(1 + 3)."""
     generator = torch.Generator().manual_seed(1)
     x = 3**0.5 * torch.randn(3000, 1, generator=generator)
-    assert mutual_information(Gaussian(x, torch.zeros(3000, 1)), generator) == pytest.approx(0.5 * math.log(4), abs=0.05)
+    assert mutual_information(Gaussian(x, torch.zeros(3000, 1)), generator) == pytest.approx(
+        0.5 * math.log(4), abs=0.05
+    )
 
 
 def test_words_are_dropped_at_their_rate_by_the_seed():

@@ -245,9 +245,12 @@ def test_without_a_latent_it_is_a_language_model():
         texts = [[a, b] for a in range(V) for b in range(V)]
         for words in (1, 2):
             lines = torch.tensor(texts)[:, :words].unique(dim=0).T
-            everything += decoder.log_likelihood(
-                decoder.emission.frame(lines, torch.full((lines.shape[1],), words))
-            ).exp().sum().item()
+            everything += (
+                decoder.log_likelihood(decoder.emission.frame(lines, torch.full((lines.shape[1],), words)))
+                .exp()
+                .sum()
+                .item()
+            )
         output = decoder(framed.inputs[:1, :1])[0, 0].softmax(-1)
     assert 0 < everything < 1 - output[V].item()
     assert decoder.log_likelihood(framed).shape == (3,)

@@ -68,9 +68,7 @@ class LatentModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def log_weights(
-        self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def log_weights(self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """log p(x, z_k) − log q(z_k | x), (K, B) nats; for :func:`gatewise.layers.importance_bound`."""
 
     @abstractmethod

@@ -107,9 +107,7 @@ class SequenceVAE(LatentModel):
         kl = divergence(q, Gaussian.standard_like(q.mean))
         return Evidence(self.log_likelihood(x, lengths, q.draw(generator), word_dropout), kl, q.mean)
 
-    def log_weights(
-        self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def log_weights(self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """log p(x | z_k) + log p(z_k) − log q(z_k | x), (K, B); for :func:`importance_bound`."""
         q = self.posterior(x, lengths)
         p = Gaussian.standard_like(q.mean)

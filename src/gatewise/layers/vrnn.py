@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -138,9 +137,7 @@ class VRNN(LatentModel):
         means = (walk.posterior.mean - walk.prior.mean) * (-walk.prior.log_variance / 2).exp()
         return Evidence(framed.sum(self.emission.log_probability(walk.output, framed.targets)), kl, means[own])
 
-    def log_weights(
-        self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def log_weights(self, x: Tensor, lengths: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Σ_t log p(x_t | z_t, …) + log p(z_t | …) − log q(z_t | …), (K, B); for :func:`importance_bound`."""
         framed = self.emission.frame(x, lengths)
         rows = []
@@ -155,7 +152,7 @@ class VRNN(LatentModel):
         with torch.no_grad(), evaluating(self):
             framed = self.emission.frame(x, lengths)
             shown = iter(self.features_x(self.emission.enter(framed.targets)))
-            latents = (lambda h: self.encoder(torch.cat([next(shown), h], -1)).mean)
+            latents = lambda h: self.encoder(torch.cat([next(shown), h], -1)).mean
             return self._written(latents, len(lengths), min(most, len(framed.targets)), 0.0, None)
 
     def sample(

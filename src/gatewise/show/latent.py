@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from gatewise.errors import UserError
 from gatewise.show.curve import HELDOUT, TRAIN
-from gatewise.training import Run, TrainedAutoencoder, load_autoencoder
+from gatewise.training import Run, load_autoencoder
 from gatewise.training.checkpoint import replacing
 
 _MOST_POINTS = 2000

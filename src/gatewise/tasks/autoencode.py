@@ -146,9 +146,7 @@ class Measured:
 
 
 @torch.inference_mode()
-def measure(
-    model: LatentModel, sequences: Sequence[Tensor], progress: Callable[[int], None] | None = None
-) -> Measured:
+def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[[int], None] | None = None) -> Measured:
     """The ELBO's parts by one sample of z for each sequence; the same numbers on every call."""
     generator = torch.Generator().manual_seed(0)
     likelihoods, kls, means, steps = [], [], [], 0.0
@@ -162,7 +160,11 @@ def measure(
             progress(len(lengths))
     whole = torch.cat(means)
     return Measured(
-        -torch.cat(likelihoods).mean().item(), torch.cat(kls).mean(0), active_units(whole), steps / len(sequences), whole
+        -torch.cat(likelihoods).mean().item(),
+        torch.cat(kls).mean(0),
+        active_units(whole),
+        steps / len(sequences),
+        whole,
     )
 
 

@@ -1,29 +1,41 @@
 """Training: the one loop, the run folder, the only writer of weights."""
 
-from gatewise.training.metrics import finite, perplexity
+from gatewise.tasks import perplexity
+from gatewise.training.autoencode_settings import AutoencodeSettings
+from gatewise.training.lifecycle import Watch
+from gatewise.training.metrics import finite
 from gatewise.training.progress import Reporter, Silent, reporter
 from gatewise.training.run import Run
-from gatewise.training.settings import RECIPES, TextSettings, text_settings
+from gatewise.training.sequence_source import source_of
 from gatewise.training.signals import Interrupted
-from gatewise.training.text_run import Watch, resume_text, train_text
+from gatewise.training.text_run import train_text
+from gatewise.training.text_settings import RECIPES, TextSettings, text_settings
 from gatewise.training.text_source import Source
+from gatewise.training.trained_autoencoder import TrainedAutoencoder, load_autoencoder
 from gatewise.training.trained_text import TrainedText, load_text_run
+from gatewise.training.trainings import TRAININGS, load, resume
 
 __all__ = [
     "RECIPES",
+    "TRAININGS",
+    "AutoencodeSettings",
     "Interrupted",
     "Reporter",
     "Run",
     "Silent",
     "Source",
     "TextSettings",
+    "TrainedAutoencoder",
     "TrainedText",
     "Watch",
     "finite",
+    "load",
+    "load_autoencoder",
     "load_text_run",
     "perplexity",
     "reporter",
-    "resume_text",
+    "resume",
+    "source_of",
     "text_settings",
     "train_text",
 ]

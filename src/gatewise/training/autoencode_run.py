@@ -52,9 +52,7 @@ class AutoencodeTraining:
         prepared = prepare_sequences(content, settings, codec, say)
         config = model_config(settings, prepared.codec)
         options = layer_options(settings)
-        check_memory(
-            lambda: build(config, **options), f"--hidden {settings.hidden} --layers {settings.layers}"
-        )
+        check_memory(lambda: build(config, **options), f"--hidden {settings.hidden} --layers {settings.layers}")
         torch.manual_seed(settings.seed)
         model = build(config, **options)
         choice = which(model)

@@ -40,9 +40,9 @@ class AutoencodeSettings(NetworkSettings):
     )
     cycles: int = setting(4, "Of `--anneal cyclic` (Fu 2019)", positive=True, most=1 << 20)
     kl_weight: float = setting(1.0, "Full weight of the KL term; 1 is the ELBO")
-    free_bits: float = setting(0.25, "Nats of each latent feature that cost nothing (Kingma 2016)")
+    free_bits: float = setting(0.4, "Nats of each latent feature that cost nothing (Kingma 2016)")
     word_dropout: float = setting(
-        0.3, "Probability that the decoder does not see the word before (Bowman 2015)", most=1
+        0.2, "Probability that the decoder does not see the word before (Bowman 2015)", most=1
     )
     tokens: str = setting("char", "Of lines: `char`, `word`, `byte` or `bpe`", "Data", choices=KINDS)
     vocabulary: int = setting(0, "Most tokens of the vocabulary", "Data", default="all; bpe: 1024")

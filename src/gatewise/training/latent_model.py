@@ -46,6 +46,15 @@ def build(config: Mapping[str, Any], **options: Any) -> LatentModel:
 def build_unconditional(config: Mapping[str, Any], **options: Any) -> SequenceDecoder:
     """The decoder of the same make without a latent."""
     emission = dict(config["emission"])
-    names = ("cell", "hidden_size", "num_layers", "dropout", "zoneout", "layer_norm", "recurrent_dropout", "weight_drop")
+    names = (
+        "cell",
+        "hidden_size",
+        "num_layers",
+        "dropout",
+        "zoneout",
+        "layer_norm",
+        "recurrent_dropout",
+        "weight_drop",
+    )
     own = {name: config[name] for name in names if name in config}
     return SequenceDecoder(_EMISSIONS[emission.pop("kind")](**emission), latent_size=0, **own, **options)

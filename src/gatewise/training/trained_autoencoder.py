@@ -145,4 +145,3 @@ def load_autoencoder(folder: str | Path) -> TrainedAutoencoder:
     model.load_state_dict(tensors)
     model.eval()
     return TrainedAutoencoder(model, codec, run, longest)
-
