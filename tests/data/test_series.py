@@ -39,7 +39,7 @@ def test_what_is_refused(tmp_path, kind):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}"])
 def test_damaged_files_are_refused(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(UserError, match="not a .npy file"):
+    with pytest.raises(UserError, match=r"not a \.npy file"):
         read_series(tmp_path / "a.npy")
     with pytest.raises(UserError, match="does not exist"):
         read_series(tmp_path / "b.npy")

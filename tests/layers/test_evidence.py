@@ -49,6 +49,8 @@ def test_draws_have_the_mean_and_variance_and_pass_gradients():
     np.testing.assert_allclose(z.mean(0).detach(), mean.detach(), atol=0.02)
     np.testing.assert_allclose(z.var(0).detach(), log_variance.detach().exp(), rtol=0.02)
     z.square().mean(0).sum().backward()  # E z² = μ² + σ²: by μ it is 2 μ, by log σ² it is σ²
+    assert mean.grad is not None
+    assert log_variance.grad is not None
     np.testing.assert_allclose(mean.grad, 2 * mean.detach(), atol=0.05)
     np.testing.assert_allclose(log_variance.grad, log_variance.detach().exp(), atol=0.05)
 
@@ -66,13 +68,13 @@ def test_free_bits_hold_the_mean_of_each_dimension_not_each_sequence():
 
 
 class LinearGaussian:
-    """p(z) = N(0, 1), p(x | z) = N(a z + b, s²): log p(x) = log N(x; b, a² + s²); with a q that is not the posterior."""
+    """p(z) = N(0, 1), p(x | z) = N(a z + b, s²), so p(x) = N(b, a² + s²); q is not the posterior."""
 
     a, b, s = 1.5, 0.3, 0.7
 
     def __init__(self, x):
         self.x = x
-        self.q = Gaussian((0.5 * x).unsqueeze(-1), torch.full((len(x), 1), math.log(0.3), dtype=x.dtype))
+        self.q = Gaussian(0.5 * x[:, None], torch.full((len(x), 1), math.log(0.3), dtype=x.dtype))
 
     def log_evidence(self):
         return Normal(self.b, (self.a**2 + self.s**2) ** 0.5).log_prob(self.x)

@@ -1,4 +1,4 @@
-"""The sequence VAE against integrals, hand-made sums and finite differences; what stands in the padding counts nowhere."""
+"""The sequence VAE against integrals, hand-made sums and finite differences; padding counts nowhere."""
 
 import math
 
@@ -28,8 +28,8 @@ def double(model, scale=0.8, seed=3):
     return model
 
 
-def token_vae(cell="gru", latent=2, layers=1, bidirectional=True):
-    return double(SequenceVAE(TokenEmission(V, 3), cell, 6, latent, layers, bidirectional, engine="eager"))
+def token_vae(cell="gru", latent=2, layers=1, bidirectional=True, scale=0.8):
+    return double(SequenceVAE(TokenEmission(V, 3), cell, 6, latent, layers, bidirectional, engine="eager"), scale)
 
 
 TOKENS = torch.tensor([[0, 4, 2], [3, 1, 2], [2, 2, 0], [1, 0, 0]])
@@ -106,7 +106,7 @@ def log_evidence(log_likelihood):
 @pytest.mark.parametrize("kind", ["tokens", "series"])
 def test_the_bounds_stay_below_the_integral_and_reach_it(kind):
     if kind == "tokens":
-        model, x = token_vae(latent=1), torch.tensor([[3], [0], [2]])
+        model, x = token_vae(latent=1, scale=0.5), torch.tensor([[3], [0], [2]])
     else:
         model = double(SequenceVAE(SeriesEmission(2), "gru", 4, 1, engine="eager"), 0.3)
         x = torch.randn(3, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -265,7 +265,7 @@ def test_mistakes_are_named():
         token_vae().posterior(torch.zeros(3, 2), torch.tensor([3, 3]))
     with pytest.raises(UserError, match="outside 0"):
         token_vae().posterior(torch.tensor([[V + 1]]), torch.tensor([1]))
-    with pytest.raises(UserError, match="no cell is called 'gruu'|gruu"):
+    with pytest.raises(UserError, match="gruu"):
         SequenceVAE(TokenEmission(V, 3), "gruu", 4, 2)
 
 

@@ -1,5 +1,6 @@
 """The weight of the KL term over the training."""
 
+import itertools
 import math
 
 import pytest
@@ -24,7 +25,7 @@ def test_shapes():
 def test_it_never_falls_but_at_the_start_of_a_cycle_and_ends_full(shape):
     anneal = Annealing(shape, rise=0.7, cycles=3, weight=1.5)
     values = [anneal(i / 1000) for i in range(1001)]
-    falls = sum(after < before for before, after in zip(values, values[1:], strict=False))
+    falls = sum(after < before for before, after in itertools.pairwise(values))
     assert falls == (2 if shape == "cyclic" else 0)
     assert values[-1] == 1.5
     assert values[0] < 0.02

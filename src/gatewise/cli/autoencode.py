@@ -94,8 +94,8 @@ def reconstruct_command(
         raise UserError(f"--count {most}: want a whole number of at least 1")
     originals = _sequences(trained, given, encoding)
     originals = originals[:: max(1, len(originals) // most)][:most]
-    written = trained.reconstruct([one for one in originals])
-    pairs = [(trained.codec.decode(a), trained.codec.decode(b)) for a, b in zip(originals, written, strict=True)]
+    written = trained.reconstruct(originals)
+    pairs = [(trained.decode(a), trained.decode(b)) for a, b in zip(originals, written, strict=True)]
     if trained.is_series:
         errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairs]
         _give(trained, "reconstruction", [np.stack(pair) for pair in pairs])

@@ -73,7 +73,7 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def reconstruct(self, x: Tensor, lengths: Tensor, most: int) -> list[Tensor]:
-        """What the decoder writes from the posterior's mean, always the likeliest value next; ``most`` steps at most."""
+        """What the decoder writes from the posterior's mean, always the likeliest value; ``most`` steps at most."""
 
     @abstractmethod
     def sample(

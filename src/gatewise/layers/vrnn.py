@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -152,8 +153,11 @@ class VRNN(LatentModel):
         with torch.no_grad(), evaluating(self):
             framed = self.emission.frame(x, lengths)
             shown = iter(self.features_x(self.emission.enter(framed.targets)))
-            latents = lambda h: self.encoder(torch.cat([next(shown), h], -1)).mean
-            return self._written(latents, len(lengths), min(most, len(framed.targets)), 0.0, None)
+
+            def latent(h: Tensor) -> Tensor:
+                return self.encoder(torch.cat([next(shown), h], -1)).mean
+
+            return self._written(latent, len(lengths), min(most, len(framed.targets)), 0.0, None)
 
     def sample(
         self, count: int, most: int, temperature: float = 1.0, generator: torch.Generator | None = None
@@ -163,17 +167,22 @@ class VRNN(LatentModel):
             return self._written(lambda h: self.prior(h).draw(generator), count, most, temperature, generator)
 
     def _written(
-        self, latent: Any, batch: int, most: int, temperature: float, generator: torch.Generator | None
+        self,
+        latent: Callable[[Tensor], Tensor],
+        batch: int,
+        most: int,
+        temperature: float,
+        generator: torch.Generator | None,
     ) -> list[Tensor]:
         h, state = self.start(batch)
-        features: Tensor | None = None
+        heard: list[Tensor] = []  # φ_z of the step before; before the first there is none
 
         def step(values: Tensor) -> Tensor:
-            nonlocal h, state, features
-            if features is not None:  # what was just written enters; before the first step there is nothing
-                h, state = self._recur(self.features_x(self.emission.enter(values))[0], features, state)
-            features = self.features_z(latent(h))
-            return self.decoder(torch.cat([features, h], -1))
+            nonlocal h, state
+            if heard:  # what was just written enters
+                h, state = self._recur(self.features_x(self.emission.enter(values))[0], heard.pop(), state)
+            heard.append(self.features_z(latent(h)))
+            return self.decoder(torch.cat([heard[-1], h], -1))
 
         return written(step, self.emission, batch, most, temperature, generator)
 

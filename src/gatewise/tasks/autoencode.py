@@ -125,14 +125,12 @@ class Measured:
         kl: KL(q(z | x) ‖ p(z)), the mean, of each latent dimension, (Z,).
         active: latent units whose mean varies over the data.
         steps: the mean number of a sequence's targets.
-        means: the posteriors' means, (N, Z).
     """
 
     reconstruction: float
     kl: Tensor
     active: int
     steps: float
-    means: Tensor
 
     @property
     def elbo(self) -> float:
@@ -158,14 +156,8 @@ def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[
         steps += targets_of(model.emission, lengths).sum().item()
         if progress is not None:
             progress(len(lengths))
-    whole = torch.cat(means)
-    return Measured(
-        -torch.cat(likelihoods).mean().item(),
-        torch.cat(kls).mean(0),
-        active_units(whole),
-        steps / len(sequences),
-        whole,
-    )
+    reconstruction = -torch.cat(likelihoods).mean().item()
+    return Measured(reconstruction, torch.cat(kls).mean(0), active_units(torch.cat(means)), steps / len(sequences))
 
 
 def batches_for(model: Any, sequences: Sequence[Tensor]) -> Sequence[Padded]:

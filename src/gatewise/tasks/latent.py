@@ -110,12 +110,12 @@ def verdict(kl: float, active: int, latent: int, gain: float | None) -> str:
     >>> verdict(0.02, 0, 32, 0.0)[:53]
     'warning: posterior collapse: the latent tells 0.02 na'
     >>> verdict(8.1, 30, 32, 9.5)
-    'the latent tells 8.1 nats of a sequence, by 30 of 32 units; the right one saves 9.5 nats against another sequence’s'
+    'the latent tells 8.1 nats of a sequence, by 30 of 32 units; its own saves 9.5 nats against another’s'
     """
     if kl < _LITTLE or not active:
         return (
-            f"warning: posterior collapse: the latent tells {kl:.2g} nats of a sequence ({active} of {latent} units are "
-            "active), so the decoder writes without it; try more --free-bits, a slower --anneal-share, more "
+            f"warning: posterior collapse: the latent tells {kl:.2g} nats of a sequence ({active} of {latent} units "
+            "are active), so the decoder writes without it; try more --free-bits, a slower --anneal-share, more "
             "--word-dropout, or less --kl-weight"
         )
     said = f"the latent tells {kl:.1f} nats of a sequence, by {active} of {latent} units"
@@ -126,14 +126,14 @@ def verdict(kl: float, active: int, latent: int, gain: float | None) -> str:
             f"warning: {said}, but the decoder hardly listens: another sequence’s latent does as well (within "
             f"{gain:.2g} nats); try more --word-dropout, less --free-bits, or a longer training"
         )
-    return f"{said}; the right one saves {gain:.1f} nats against another sequence’s"
+    return f"{said}; its own saves {gain:.1f} nats against another’s"
 
 
 def way(start: Tensor, end: Tensor, steps: int, kind: str = "linear") -> Tensor:
     """Latents on the way from one to another, both ends included: (Z,), (Z,) -> (steps, Z).
 
-    ``linear``: (1 − w) a + w b. ``spherical``: (sin((1 − w) θ) a + sin(w θ) b) / sin θ with θ the angle between a and b,
-    which keeps away from the origin (Shoemake 1985; White 2016, arXiv:1609.04468).
+    ``linear``: (1 − w) a + w b. ``spherical``: (sin((1 − w) θ) a + sin(w θ) b) / sin θ with θ the angle between
+    a and b, which keeps away from the origin (Shoemake 1985; White 2016, arXiv:1609.04468).
 
     Raises:
         UserError: fewer than two steps, another kind.

@@ -66,7 +66,8 @@ class AutoencodeTraining:
         introduction = (
             f"{source.name}: {len(task.train):,} {'series' if prepared.is_series else 'lines'} to learn, "
             f"{len(task.heldout):,} held out, {prepared.codec.size} {'features' if prepared.is_series else 'tokens'}; "
-            f"{settings.model} of {settings.cell}, {settings.layers} x {settings.hidden} units, latent {settings.latent}"
+            f"{settings.model} of {settings.cell}, {settings.layers} x {settings.hidden} units, "
+            f"latent {settings.latent}"
         )
         return Job(
             f"{source.name}-{settings.model}-{settings.cell}", source.to_config(content),  # type: ignore[arg-type]
@@ -127,7 +128,7 @@ def _write_samples(run: Run, trained: TrainedAutoencoder, prepared: PreparedSequ
     originals = originals[:: max(1, len(originals) // count)][:count]
     rebuilt = trained.reconstruct(originals)
     if prepared.is_series:
-        pairs = [np.stack([trained.codec.decode(one) for one in both]) for both in zip(originals, rebuilt, strict=True)]
+        pairs = [np.stack([trained.decode(one) for one in both]) for both in zip(originals, rebuilt, strict=True)]
         for name, arrays in (("samples", trained.sample(count)), ("reconstructions", pairs)):
             with replacing(run.folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
                 np.save(file, np.stack(arrays))
@@ -138,6 +139,6 @@ def _write_samples(run: Run, trained: TrainedAutoencoder, prepared: PreparedSequ
     parts += trained.sample(count, 0.7, seed=1)
     parts.append("\n--- lines and their reconstructions (edits of characters)")
     for original, written in zip(originals, rebuilt, strict=True):
-        texts = [trained.codec.decode(one) for one in (original, written)]
+        texts = [trained.decode(one) for one in (original, written)]
         parts += [texts[0], f"    {texts[1]}  ({edits(*texts)} of {len(texts[0])})"]
     write_text(run.samples_file, "\n".join(parts) + "\n")

@@ -11,6 +11,7 @@ from gatewise.training.autoencode_settings import AutoencodeSettings
 
 _EMISSIONS: dict[str, type[Emission]] = {"tokens": TokenEmission, "series": SeriesEmission}
 _MODELS: dict[str, Any] = {"vae": SequenceVAE, "vrnn": VRNN}
+_NOT_A_DECODERS = ("kind", "emission", "latent_size", "bidirectional")
 
 
 def model_config(settings: AutoencodeSettings, codec: Tokenizer | Standardiser) -> dict[str, Any]:
@@ -46,15 +47,5 @@ def build(config: Mapping[str, Any], **options: Any) -> LatentModel:
 def build_unconditional(config: Mapping[str, Any], **options: Any) -> SequenceDecoder:
     """The decoder of the same make without a latent."""
     emission = dict(config["emission"])
-    names = (
-        "cell",
-        "hidden_size",
-        "num_layers",
-        "dropout",
-        "zoneout",
-        "layer_norm",
-        "recurrent_dropout",
-        "weight_drop",
-    )
-    own = {name: config[name] for name in names if name in config}
+    own = {name: value for name, value in config.items() if name not in _NOT_A_DECODERS}
     return SequenceDecoder(_EMISSIONS[emission.pop("kind")](**emission), latent_size=0, **own, **options)

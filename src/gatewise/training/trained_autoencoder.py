@@ -64,6 +64,10 @@ class TrainedAutoencoder:
             raise UserError(f"{name} is empty: give something to encode")
         return values
 
+    def decode(self, values: Tensor) -> Any:
+        """The line, or the series in the file's units."""
+        return self.codec.decode(values)
+
     def sample(self, count: int, temperature: float = 1.0, seed: int = 0) -> list[Any]:
         """Lines or series from the prior: z ~ N(0, I), then step by step at a temperature; 0 is the likeliest step."""
         if count < 1:
@@ -71,7 +75,7 @@ class TrainedAutoencoder:
         if not 0 <= temperature < float("inf"):
             raise UserError(f"--temperature {temperature}: want a number of at least 0")
         drawn = self.model.sample(count, self.longest, temperature, torch.Generator().manual_seed(seed))
-        return [self.codec.decode(one) for one in drawn]
+        return [self.decode(one) for one in drawn]
 
     def reconstruct(self, sequences: Sequence[Tensor]) -> list[Tensor]:
         """What the decoder writes from the mean of each q(z | x), the likeliest step always."""
@@ -92,7 +96,7 @@ class TrainedAutoencoder:
         latents = way(ends[0], ends[1], steps, kind)
         most = max(len(start), len(end)) if self.is_series else self.longest
         assert isinstance(self.model, SequenceVAE)
-        return [self.codec.decode(one) for one in self.model.decoder.write(latents, most)]
+        return [self.decode(one) for one in self.model.decoder.write(latents, most)]
 
     def posterior(self, sequences: Sequence[Tensor]) -> Gaussian:
         """q(z | x) of some sequences, (N, Z)."""
