@@ -12,7 +12,8 @@ from gatewise.training import learner, load_text_run
 
 COMMANDS = {
     (): [
-        "train", "resume", "generate", "evaluate", "compare", "probe", "cells", "explain", "doctor", "--version",
+        "train", "resume", "generate", "evaluate", "sample", "reconstruct", "interpolate", "compare", "probe", "cells",
+        "explain", "doctor", "--version",
     ],
     ("compare",): ["text"],
     ("compare", "text"): [
@@ -23,7 +24,7 @@ COMMANDS = {
         "--cell", "--task", "--length", "--chrono", "--steps", "--minutes", "--hidden", "--batch", "--lr", "--clip",
         "--seed", "--threads", "--cell-file", "--out", "--json", "--quiet",
     ],
-    ("train",): ["text"],
+    ("train",): ["text", "autoencode"],
     ("train", "text"): [
         "--cell", "--cell-file", "--layers", "--hidden", "--embedding", "--batch", "--steps", "--lr", "--epochs",
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",
@@ -31,6 +32,15 @@ COMMANDS = {
         "--threads", "--tensorboard", "--json", "--quiet", "--vocabulary", "--train-tokens", "--weight-decay",
         "--evaluations", "--precision", "--zoneout", "--recurrent-dropout", "--weight-drop", "--layer-norm",
     ],
+    ("train", "autoencode"): [
+        "--model", "--cell", "--hidden", "--latent", "--embedding", "--encoder", "--variance", "--anneal",
+        "--anneal-share", "--cycles", "--kl-weight", "--free-bits", "--word-dropout", "--tokens", "--vocabulary",
+        "--longest", "--window", "--samples", "--baseline", "--minutes", "--epochs", "--cell-file", "--encoding",
+        "--out", "--json", "--quiet", "--tensorboard", "--recurrent-dropout",
+    ],
+    ("sample",): ["RUN", "--count", "-n", "--temperature", "--seed", "--cell-file"],
+    ("reconstruct",): ["RUN", "--count", "--encoding", "--cell-file"],
+    ("interpolate",): ["RUN", "--from", "--to", "--steps", "--way", "--cell-file"],
     ("resume",): ["RUN", "--json", "--quiet", "--cell-file", "--tensorboard"],
     ("generate",): [
         "RUN", "--prompt", "--length", "--temperature", "--top-k", "--top-p", "--greedy", "--seed", "--cell-file",

@@ -115,22 +115,23 @@ def test_the_bounds_stay_below_the_integral_and_reach_it(kind):
     def likelihood(z):
         return model.log_likelihood(x.expand(3, len(z), *x.shape[2:]), length.expand(len(z)), z)
 
-    many = x.repeat(1, 2000, *[1] * (x.dim() - 2)), length.repeat(2000)
+    many = x.repeat(1, 400, *[1] * (x.dim() - 2)), length.repeat(400)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         truth = log_evidence(likelihood)
-        elbo = model.evidence(*many, generator=generator).elbo.mean().item()
-        weights = model.log_weights(*many, 64, generator)
+        elbo = torch.stack([model.evidence(*many, generator=generator).elbo for _ in range(20)]).mean().item()
+        weights = model.log_weights(*many, 512, generator)
         # By integration again: E_q[log p(x | z)] − KL, with q's density on the same grid.
         q = model.posterior(x, length)
         z = torch.linspace(-9, 9, 3001, dtype=torch.float64).unsqueeze(1)
         density = q.log_density(z).exp()
         log_prior = -0.5 * z[:, 0].square() - 0.5 * math.log(2 * math.pi)
         exact = (density * (likelihood(z) + log_prior - q.log_density(z))).sum().item() * 18 / 3000
-    bounds = [importance_bound(weights[:k]).mean().item() for k in (1, 8, 64)]
+    elbo_too = weights.mean().item()  # every sample of the bound with K = 1
+    bounds = [importance_bound(weights[:k]).mean().item() for k in (1, 16, 512)]
     assert exact < truth
     assert elbo == pytest.approx(exact, abs=0.1)
-    assert bounds[0] == pytest.approx(exact, abs=0.1)  # one sample is the ELBO
+    assert elbo_too == pytest.approx(exact, abs=0.05)
     assert bounds[0] < bounds[1] < bounds[2] <= truth + 0.01
     assert truth - bounds[2] < 0.5 * (truth - bounds[0]) + 0.01
 

@@ -45,8 +45,8 @@ def test_the_objective_is_annealed_and_has_free_bits(model):
     for share, weight in ((0.0, 0.0), (0.25, 0.5), (0.8, 1.0)):
         torch.manual_seed(0)
         found = model.evidence(*batch)
-        price = sum(max(0.3, float(found.kl[:, d].mean())) for d in range(4))
-        wanted = (weight * price - float(found.log_likelihood.mean())) / float((batch[1] + 1).double().mean())
+        price = sum(max(0.3, float(found.kl.detach()[:, d].mean())) for d in range(4))
+        wanted = (weight * price - float(found.log_likelihood.detach().mean())) / float((batch[1] + 1).double().mean())
         torch.manual_seed(0)
         assert task.loss(model, batch, None, share)[0].item() == pytest.approx(wanted, rel=1e-5)
     assert task.size(batch) == int(batch[1].sum())
@@ -67,7 +67,9 @@ def test_what_is_held_out_is_measured_by_the_full_bound_and_alike_each_time(mode
     heldout = lines(200, 3)
     dropping = Objective(Annealing("linear", rise=1.0), 5.0, 0.9)
     task = AutoencodeTask(lines(9), heldout, 4, dropping)
+    model.train()
     figures = task.held_out(model)
+    assert model.training  # put back
     measured = measure(model, heldout)
     assert figures == task.held_out(model) == measured.figures()
     with torch.no_grad():  # a line at a time, with the noise that a batch of 20 draws

@@ -150,10 +150,16 @@ def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: st
             raise UserError(f"{trained.run.folder}: held nothing out; give a line or a file")
         return heldout
     if trained.is_series:
-        arrays = [read_series(one) for one in given]
-        return [trained.encode(one) for array in arrays for one in (array if array.ndim == 3 else [array])]
+        return [trained.encode(one) for path in given for one in _series_in(read_series(path), trained.longest)]
     lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if Path(one).is_file() else [one])]
     return [trained.encode(line) for line in lines]
+
+
+def _series_in(values: np.ndarray, window: int) -> list[np.ndarray]:
+    """The series of a file; one that is longer than those learned, as windows side by side."""
+    if values.ndim == 3:
+        return list(values)
+    return [values[i : i + window] for i in range(0, len(values) - window + 1, window)] or [values]
 
 
 def _give(trained: TrainedAutoencoder, name: str, made: list[Any]) -> None:

@@ -19,6 +19,7 @@ from gatewise.layers import (
     check_probability,
     free_bits,
 )
+from gatewise.layers.stepping import evaluating
 from gatewise.tasks.annealing import Annealing
 
 LOOK = 1024  # held-out sequences of a quick look
@@ -148,8 +149,9 @@ def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[
     """The ELBO's parts by one sample of z for each sequence; the same numbers on every call."""
     generator = torch.Generator().manual_seed(0)
     likelihoods, kls, means, steps = [], [], [], 0.0
-    for x, lengths in batches_for(model, sequences):
-        found = model.evidence(x, lengths, generator=generator)
+    for x, lengths in in_batches(sequences):
+        with evaluating(model):
+            found = model.evidence(x, lengths, generator=generator)
         likelihoods.append(found.log_likelihood.double())
         kls.append(found.kl.double())
         means.append(found.means)
@@ -160,9 +162,8 @@ def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[
     return Measured(reconstruction, torch.cat(kls).mean(0), active_units(torch.cat(means)), steps / len(sequences))
 
 
-def batches_for(model: Any, sequences: Sequence[Tensor]) -> Sequence[Padded]:
-    """Batches to measure a model on, which is put in evaluation mode."""
-    model.eval()
+def in_batches(sequences: Sequence[Tensor]) -> Sequence[Padded]:
+    """Batches to measure on."""
     return Bunches.in_order(sequences, _MEASURED)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gatewise.errors import UserError, nearest
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE, importance_bound, mutual_information
-from gatewise.tasks.autoencode import Measured, batches_for, measure
+from gatewise.layers.stepping import evaluating
+from gatewise.tasks.autoencode import Measured, in_batches, measure
 
 WAYS = ("linear", "spherical")
 
@@ -65,25 +66,24 @@ def examine(
     few = sequences[::stride]
     generator = torch.Generator().manual_seed(1)
     bounds, elbos = [], []
-    with torch.inference_mode():
-        for x, lengths in batches_for(model, few):
+    with torch.inference_mode(), evaluating(model):
+        for x, lengths in in_batches(few):
             weights = model.log_weights(x, lengths, samples, generator).double()
             bounds.append(importance_bound(weights))
             elbos.append(weights.mean(0))
             if progress is not None:
                 progress(len(lengths))
-    shuffled, information = _one_latent(model, sequences) if isinstance(model, SequenceVAE) else (None, None)
+        shuffled, information = _one_latent(model, sequences) if isinstance(model, SequenceVAE) else (None, None)
     return Findings(
         measured, torch.cat(bounds).mean().item(), torch.cat(elbos).mean().item(), samples, len(few), len(sequences),
         shuffled, information,
     )  # fmt: skip
 
 
-@torch.inference_mode()
 def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float, float]:
     """−log p(x | another's z), and I(x; z)."""
     generator = torch.Generator().manual_seed(2)
-    batches = list(batches_for(model, sequences))
+    batches = list(in_batches(sequences))
     found = [model.posterior(*batch) for batch in batches]
     whole = Gaussian(torch.cat([q.mean for q in found]), torch.cat([q.log_variance for q in found]))
     # A turn by a drawn number gives nobody its own; the order is by length, which a turn would nearly keep.

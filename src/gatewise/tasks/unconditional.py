@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gatewise.data import Padded
 from gatewise.layers import SequenceDecoder
-from gatewise.tasks.autoencode import LOOK, AutoencodeTask, batches_for, targets_of
+from gatewise.layers.stepping import evaluating
+from gatewise.tasks.autoencode import LOOK, AutoencodeTask, in_batches, targets_of
 
 
 class UnconditionalTask:
@@ -52,8 +53,9 @@ def measure_unconditional(
 ) -> float:
     """−log p(x) of a decoder without a latent; the mean, nats of a sequence."""
     total = 0.0
-    for x, lengths in batches_for(decoder, sequences):
-        total -= decoder.log_likelihood(decoder.emission.frame(x, lengths)).double().sum().item()
+    for x, lengths in in_batches(sequences):
+        with evaluating(decoder):
+            total -= decoder.log_likelihood(decoder.emission.frame(x, lengths)).double().sum().item()
         if progress is not None:
             progress(len(lengths))
     return total / len(sequences)

@@ -122,7 +122,7 @@ def _lines(
     text: str, settings: AutoencodeSettings, codec: Codec | None, say: Callable[[str], None]
 ) -> tuple[Tokenizer, list[Tensor], list[Tensor]]:
     parted = part_lines(text, settings.heldout, say)
-    whole = "\n".join(parted.train)
+    whole = " ".join(parted.train)  # and not by line ends, which no line has
     tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary or None)
     if isinstance(codec, Tokenizer):
         tokenizer = codec

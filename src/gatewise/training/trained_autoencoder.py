@@ -82,7 +82,7 @@ class TrainedAutoencoder:
         written = []
         for start in range(0, len(sequences), _AT_ONCE):
             x, lengths = padded(sequences[start : start + _AT_ONCE])
-            most = len(x) if self.is_series else self.longest
+            most = len(x) if self.is_series else max(self.longest, len(x))
             written += self.model.reconstruct(x, lengths, most)
         return [one[: len(x)] for one, x in zip(written, sequences, strict=True)] if self.is_series else written
 

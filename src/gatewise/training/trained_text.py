@@ -86,7 +86,9 @@ def load_text_run(folder: str | Path) -> TrainedText:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
-    run.read_config()
+    task = run.read_config()["task"]
+    if task != "text":
+        raise UserError(f"{run.config_file}: a run of the task '{task}', not of text; give a text run")
     about, found = read_about(run.weights_file)
     check_cell(run.weights_file, about.get("model"))
     try:

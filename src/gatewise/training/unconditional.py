@@ -51,7 +51,6 @@ def train_unconditional(
                 if math.floor(schedule.progress(position) * settings.evaluations) > looks:
                     looks += 1
                     loss = own.held_out(decoder)["loss"]
-                    decoder.train()
                     if loss < best:
                         best, kept = loss, {name: value.clone() for name, value in decoder.state_dict().items()}
             position.epoch += 1

@@ -1,0 +1,155 @@
+"""The commands of the autoencoder as a user meets them."""
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+SMALL = (
+    "--hidden",
+    8,
+    "--latent",
+    3,
+    "--embedding",
+    4,
+    "--epochs",
+    1,
+    "--threads",
+    1,
+    "--samples",
+    2,
+    "--engine",
+    "eager",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("autoencode")
+    draw = random.Random(1)
+    words = "a rose by any other name would smell as sweet".split()  # noqa: SIM905
+    (folder / "lines.txt").write_text("\n".join(" ".join(draw.choices(words, k=4)) for _ in range(60)))
+    t = np.arange(400.0)
+    np.save(folder / "series.npy", np.stack([np.sin(t / 5), np.cos(t / 7)], 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lines(folder, gatewise_):
+    answer = gatewise_("train", "autoencode", folder / "lines.txt", *SMALL, "--out", folder / "a", "--json")
+    assert answer.code == 0, answer
+    return folder / "a", answer
+
+
+@pytest.fixture(scope="module")
+def series(folder, gatewise_):
+    answer = gatewise_("train", "autoencode", folder / "series.npy", *SMALL, "--window", 16, "--out", folder / "b")
+    assert answer.code == 0, answer
+    return folder / "b"
+
+
+def test_training_tells_what_the_latent_carries(lines):
+    run, answer = lines
+    summary = json.loads(answer.out.splitlines()[-1])
+    assert summary == json.loads((run / "summary.json").read_text())
+    for word in ("ELBO", "reconstruction", "KL", "another's latent", "without a latent", "I(x; z)", summary["verdict"]):
+        assert word in answer.out
+    assert f"{summary['baselines']['unconditional']:.2f}" in answer.out
+    assert f"interpolate {run} --from A --to B" in answer.out
+    for name in ("samples.txt", "curve.svg", "latent.svg", "metrics.csv", "weights.safetensors"):
+        assert (run / name).stat().st_size > 100
+    assert "of the variance" in (run / "latent.svg").read_text()
+    assert "−ELBO" in (run / "curve.svg").read_text()
+
+
+def test_samples_follow_the_seed(lines, gatewise_):
+    run, _ = lines
+    one, same, other = (gatewise_("sample", run, "-n", 12, "--seed", seed) for seed in (1, 1, 2))
+    assert one.code == 0
+    assert len(one.out.splitlines()) == 12
+    assert one.out == same.out != other.out
+    assert "--seed" in gatewise_("sample", run).err
+
+
+def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gatewise_):
+    run, _ = lines
+    given = gatewise_("reconstruct", run, "a rose", "by any name").out.splitlines()
+    assert [given[0], given[2]] == ["a rose", "by any name"]
+    assert given[1].startswith("  -> ")
+    assert given[1].endswith("edits of 6 characters)")
+    assert given[-1].endswith("over 2 lines")
+    assert "over 5 lines" in gatewise_("reconstruct", run, folder / "lines.txt", "--count", 5).out
+    heldout = gatewise_("reconstruct", run, "--count", 2).out.splitlines()
+    assert heldout[0] in (folder / "lines.txt").read_text().splitlines()[-6:]
+
+
+def test_interpolation_begins_and_ends_with_the_reconstructions(lines, gatewise_):
+    run, _ = lines
+    ends = [
+        line[5:].rsplit("  (", 1)[0]
+        for line in gatewise_("reconstruct", run, "a rose", "sweet").out.splitlines()[1:4:2]
+    ]
+    for way in ("linear", "spherical"):
+        arguments = ("interpolate", run, "--from", "a rose", "--to", "sweet", "--steps", 4, "--way", way)
+        answer = gatewise_(*arguments)
+        assert answer.code == 0, answer
+        written = answer.out.splitlines()
+        assert len(written) == 4
+        assert [written[0], written[-1]] == ends
+
+
+def test_series_are_drawn_and_saved(series, folder, gatewise_):
+    answer = gatewise_("sample", series, "-n", 3, "--seed", 0)
+    assert answer.out.split() == [str(series / "sample.npy"), str(series / "sample.svg")]
+    assert np.load(series / "sample.npy").shape == (3, 16, 2)
+    assert (series / "sample.svg").read_text().startswith("<?xml")
+    answer = gatewise_("reconstruct", series, folder / "series.npy", "--count", 4)
+    pairs = np.load(series / "reconstruction.npy")
+    assert pairs.shape == (4, 2, 16, 2)
+    np.testing.assert_allclose(pairs[0, 0], np.load(folder / "series.npy")[:16], atol=1e-6)
+    error = np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in pairs])
+    assert f"root mean squared error {error:.4g}" in answer.out
+    assert gatewise_("interpolate", series, "--from", 0, "--to", 1, "--steps", 3).code == 0
+    assert np.load(series / "interpolation.npy").shape == (3, 16, 2)
+    assert "samples.npy" in [path.name for path in series.iterdir()]
+
+
+BAD = {
+    "a rate above 1": (("train", "autoencode", "lines.txt", "--word-dropout", 1.5), "--word-dropout 1.5"),
+    "a negative rate": (("train", "autoencode", "lines.txt", "--word-dropout", -0.1), "--word-dropout -0.1"),
+    "free bits below 0": (("train", "autoencode", "lines.txt", "--free-bits", -1), "--free-bits -1"),
+    "an unknown model": (("train", "autoencode", "lines.txt", "--model", "vae2"), "did you mean 'vae'?"),
+    "an unknown cell": (("train", "autoencode", "lines.txt", "--cell", "gruu"), "did you mean 'gru'?"),
+    "an unknown way to anneal": (("train", "autoencode", "lines.txt", "--anneal", "cylic"), "did you mean 'cyclic'?"),
+    "lines that are all too long": (("train", "autoencode", "lines.txt", "--longest", 3), "raise --longest"),
+    "a window of one step": (("train", "autoencode", "series.npy", "--window", 1), "--window 1"),
+    "a window as long as the series": (("train", "autoencode", "series.npy", "--window", 300), "--window 300"),
+    "no file": (("train", "autoencode", "gone.npy"), "gone.npy: does not exist"),
+    "no samples": (("sample", "a", "-n", 0), "-n 0"),
+    "a temperature below 0": (("sample", "a", "--temperature", -1), "--temperature -1"),
+    "a seed too large": (("sample", "a", "--seed", 1 << 63), "--seed"),
+    "an empty line": (("interpolate", "a", "--from", "", "--to", "sweet"), "--from is empty"),
+    "one step": (("interpolate", "a", "--from", "a", "--to", "sweet", "--steps", 1), "--steps 1"),
+    "an unknown way": (("interpolate", "a", "--from", "a", "--to", "b", "--way", "sphere"), "did you mean 'spherical'?"),
+    "a number of no series": (("interpolate", "b", "--from", "0", "--to", "99"), "--to 99"),
+    "text to a run of series": (("interpolate", "b", "--from", "a rose", "--to", "1"), "--from a rose"),
+    "series of another width": (("reconstruct", "b", "wide.npy"), "2 features"),
+    "nothing to reconstruct": (("reconstruct", "a", "--count", 0), "--count 0"),
+    "a run of text": (("generate", "a"), "a run of the task 'autoencode', not of text"),
+    "a run that is none": (("sample", "lines.txt"), "not a run folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", BAD)
+def test_mistakes_are_answered_in_a_line(mistake, lines, series, folder, refused, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(folder / name, tmp_path / name)
+    for name in ("lines.txt", "series.npy"):
+        shutil.copy(folder / name, tmp_path / name)
+    np.save(tmp_path / "wide.npy", np.zeros((16, 3)))
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[mistake]
+    assert message in refused(*arguments)
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,40 @@
+"""The pictures of an autoencoder's run say what is in the figures."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gatewise.show.latent import draw_bound, draw_plane, draw_series
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_plane_of_latents_says_what_share_it_shows(tmp_path, size):
+    draw = np.random.default_rng(0)
+    means = draw.normal(size=(300, size)) * [10.0, 5.0, 3.0, 2.0, 1.0][:size]
+    draw_plane(means, [int(n) for n in draw.integers(2, 30, 300)], tmp_path / "a.svg", "run $1: gru")
+    variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(means.T)))[::-1]
+    wanted = variances[:2].sum() / variances.sum()
+    text = (tmp_path / "a.svg").read_text()
+    assert f"{wanted:.0%} of the variance" in text
+    assert "run $1: gru" in text
+
+
+def test_the_curve_shows_what_is_known(tmp_path):
+    rows = [
+        {"step": "1", "heldout_elbo": "-90.5", "heldout_reconstruction": "88", "heldout_kl": "2.5"},
+        {"step": "2", "heldout_elbo": "-80.25", "heldout_reconstruction": "70", "heldout_kl": "nan"},
+    ]
+    draw_bound(rows, tmp_path / "a.svg", "run")
+    labels = re.findall(r">([−\w.]+)</text>", (tmp_path / "a.svg").read_text())
+    assert {"80.2", "70.0", "2.5", "−ELBO", "KL"} <= set(labels)
+    draw_bound([{"step": "1"}], tmp_path / "b.svg", "run")  # nothing was held out
+    assert "−ELBO" not in (tmp_path / "b.svg").read_text()
+
+
+def test_series_and_pairs_are_drawn(tmp_path):
+    one = np.sin(np.arange(20.0))[:, None]
+    assert draw_series([one] * 20, tmp_path / "a.svg", "samples") == tmp_path / "a.svg"
+    draw_series([np.stack([one, one + 1])] * 2, tmp_path / "b.svg", "pairs")
+    assert "reconstruction" in (tmp_path / "b.svg").read_text()
+    assert "reconstruction" not in (tmp_path / "a.svg").read_text()

@@ -1,0 +1,249 @@
+"""An autoencoder's run: resumed to the bit, measured honestly, loaded for use, refused where it is damaged."""
+
+import csv
+import json
+import math
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from gatewise import UserError
+from gatewise.layers import SequenceDecoder, TokenEmission
+from gatewise.tasks import UnconditionalTask
+from gatewise.training import AutoencodeSettings, TrainedAutoencoder, Watch, load, resume, source_of
+from gatewise.training import learner as learners
+from gatewise.training.autoencode_run import AutoencodeTraining
+from gatewise.training.checkpoint import read_about, read_tensors, write_tensors
+from gatewise.training.lifecycle import train
+from gatewise.training.progress import Silent
+from gatewise.training.sequence_source import prepare_sequences
+from gatewise.training.settings import settings_from
+from gatewise.training.unconditional import train_unconditional
+
+CASES = {
+    "vae": {"word_dropout": 0.4, "anneal": "cyclic", "cycles": 2},
+    "vrnn": {"model": "vrnn", "cell": "lstm", "free_bits": 0.1},
+    "series": {"window": 8, "dropout": 0.2},
+    "words": {"tokens": "word", "layers": 2, "encoder": "forward", "baseline": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sequences")
+    draw = random.Random(0)
+    words = "the king and his men went to a far land of old".split()  # noqa: SIM905
+    lines = [" ".join(draw.choice(words) for _ in range(draw.randint(2, 5))) for _ in range(80)]
+    (folder / "lines.txt").write_text("\n".join(lines))
+    t = np.arange(300)
+    np.save(folder / "waves.npy", np.stack([3 * np.sin(t / 5) + 7, np.cos(t / 3)], 1))
+    return folder
+
+
+def settings_of(case):
+    plain = {"hidden": 8, "latent": 3, "embedding": 4, "batch": 16, "epochs": 3, "threads": 1, "engine": "eager"}
+    return settings_from(AutoencodeSettings, plain | {"lr": 0.02, "evaluations": 4, "samples": 3} | CASES[case])
+
+
+def trained(files, case, out, watch=None):
+    source = source_of(files / ("waves.npy" if case == "series" else "lines.txt"))
+    return train(AutoencodeTraining(), source, settings_of(case), out, watch)
+
+
+@pytest.fixture(scope="module")
+def runs(files, tmp_path_factory):
+    """Finished runs, by case; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = {case: trained(files, case, folder / case)[0].folder for case in CASES}
+    torch.set_num_threads(threads)
+    return made
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_killed_run_goes_on_to_the_same_bits(files, runs, case, tmp_path, monkeypatch):
+    taken, step = iter(range(7)), learners.TorchLearner.step
+
+    def dying(self, batch, lr, share=0.0):
+        if next(taken, None) is None:
+            raise Killed
+        return step(self, batch, lr, share)
+
+    monkeypatch.setattr("gatewise.training.fit.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(learners.TorchLearner, "step", dying)
+        with pytest.raises(Killed):
+            trained(files, case, tmp_path / "run")
+    torch.rand(3)
+    resume(tmp_path / "run")
+    for name in ("weights.safetensors", "checkpoint/last.safetensors"):
+        one, other = read_tensors(runs[case] / name), read_tensors(tmp_path / "run" / name)
+        assert one.keys() == other.keys()
+        assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (runs[case], tmp_path / "run")]
+    for summary in summaries:
+        for name in [name for name in summary if name == "seconds" or name.endswith("per_second")]:
+            del summary[name]
+    assert summaries[0] == summaries[1]
+    for name in ("samples.npy", "reconstructions.npy") if case == "series" else ("samples.txt",):
+        assert (runs[case] / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_summary_says_what_was_measured(runs, case):
+    summary = json.loads((runs[case] / "summary.json").read_text())
+    assert summary["task"] == "autoencode"
+    assert summary["elbo"] == pytest.approx(-summary["reconstruction"] - summary["kl"], abs=1e-4)
+    assert summary["iw_bound"]["bound"] >= summary["iw_bound"]["elbo"]
+    assert 0 <= summary["active_units"] <= summary["latent"] == 3
+    assert "latent tells" in summary["verdict"]
+    assert (summary["mutual_information"] is None) == (case == "vrnn")
+    assert ("unconditional" in summary["baselines"]) == (case != "words")
+    rows = list(csv.DictReader((runs[case] / "metrics.csv").open()))
+    best = min(float(row["heldout_loss"]) for row in rows)
+    # The best weights are those of the full bound on what is held out, not those of an annealed loss.
+    assert summary["heldout_loss"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_unconditional_model_learns_and_keeps_its_best_weights(files):
+    """Trained alone, its loss is that of the words: it must come near the text's own uncertainty."""
+    settings = settings_of("vae")
+    prepared = prepare_sequences((files / "lines.txt").read_text(), settings)
+    task = prepared.task
+    torch.manual_seed(0)
+    decoder = SequenceDecoder(TokenEmission(prepared.codec.size, 8), "gru", 24, 0, engine="eager")
+    before = UnconditionalTask(task).held_out(decoder)["loss"]
+    counted = []
+
+    class Counting(Silent):
+        def counting(self, what, total):
+            counted.append((what, total))
+            return super().counting(what, total)
+
+    train_unconditional(decoder, task, settings, 60, Counting(), lambda: None)
+    after = UnconditionalTask(task).held_out(decoder)["loss"]
+    assert after < 0.75 * before
+    assert counted == [("training the same decoder without a latent", 60)]
+
+    def stop():
+        raise Killed
+
+    with pytest.raises(Killed):
+        train_unconditional(decoder, task, settings, 60, Silent(), stop)
+
+
+def test_a_finished_run_is_loaded_for_use(runs):
+    model = load(runs["vae"])
+    assert isinstance(model, TrainedAutoencoder)
+    assert model.sample(4, 1.0, seed=1) == model.sample(4, 1.0, seed=1)
+    assert model.sample(4, 1.0, seed=1) != model.sample(4, 1.0, seed=2)
+    ends = [model.encode("the king"), model.encode("went to a far land")]
+    way = model.interpolate(ends[0], ends[1], 5)
+    assert len(way) == 5
+    assert [way[0], way[-1]] == [model.decode(one) for one in model.reconstruct(ends)]
+    assert all("<unk>" not in line for line in model.sample(50, 1.0))
+    many = model.reconstruct([ends[0]] * 300)  # more than are taken at once
+    assert len(many) == 300
+    assert all(torch.equal(one, many[0]) for one in many)
+    with pytest.raises(UserError, match="--from is empty"):
+        model.encode("", "--from")
+
+
+def test_series_come_back_in_the_files_units(files, runs):
+    model = load(runs["series"])
+    prepared = model.prepared()
+    heldout = list(prepared.task.heldout)
+    originals = np.stack([model.decode(one) for one in heldout])
+    np.testing.assert_allclose(originals[0], np.load(files / "waves.npy")[270:278], atol=1e-5)
+    written = [model.decode(one) for one in model.reconstruct(heldout)]
+    assert [one.shape for one in written] == [(8, 2)] * len(heldout)
+    assert 4 < np.stack(written)[..., 0].mean() < 10  # about 7, and not about 0
+    assert model.interpolate(heldout[0], heldout[1], 3)[1].shape == (8, 2)
+    assert model.sample(2)[0].shape == (8, 2)
+
+
+def test_a_vrnn_has_no_latent_of_a_whole_sequence(runs):
+    model = load(runs["vrnn"])
+    assert len(model.sample(3)) == 3
+    with pytest.raises(UserError, match="latent at every step"):
+        model.interpolate(model.encode("the king"), model.encode("the land"), 3)
+
+
+def spoil(about, tensors, how):
+    if how == "no codec":
+        del about["tokenizer"]
+    elif how == "another size":
+        about["model"]["hidden_size"] = 9
+    elif how == "unknown model":
+        about["model"]["kind"] = "gan"
+    elif how == "smaller vocabulary":
+        about["model"]["emission"]["vocabulary_size"] -= 1
+    elif how == "no longest":
+        del about["longest"]
+    elif how == "nan":
+        tensors["head.linear.bias"][0] = math.nan
+    elif how == "other equations":
+        about["equations"] = "0" * 16
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["no codec", "another size", "unknown model", "smaller vocabulary", "no longest", "nan", "other equations"],
+)
+def test_spoiled_weights_are_refused_in_one_line(runs, tmp_path, how):
+    run = shutil.copytree(runs["vae"], tmp_path / "run")
+    path = run / "weights.safetensors"
+    about, tensors = read_about(path)[0], read_tensors(path)
+    spoil(about, tensors, how)
+    write_tensors(path, tensors, about)
+    with pytest.raises(UserError, match=r"weights\.safetensors"):
+        load(run)
+
+
+def test_data_that_changed_are_refused(files, runs, tmp_path):
+    source = tmp_path / "waves.npy"
+    np.save(source, np.load(files / "waves.npy"))
+    run, _ = train(AutoencodeTraining(), source_of(source), settings_of("series"), tmp_path / "run")
+    np.save(source, np.load(source) + 1)
+    with pytest.raises(UserError, match=r"waves\.npy: is not what"):
+        load(run.folder).prepared()
+
+
+def test_lines_that_are_left_out_are_told(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(["abcd"] * 5 + ["x", "a long, long line"] + ["dcba"] * 5))
+    said = []
+
+    class Telling(Silent):
+        def say(self, text):
+            said.append(text)
+
+    settings = settings_from(AutoencodeSettings, {"longest": 8, "epochs": 1, "hidden": 4, "latent": 2, "heldout": 0.0})
+    run, summary = train(
+        AutoencodeTraining(), source_of(tmp_path / "a.txt"), settings, tmp_path / "run", Watch(Telling())
+    )
+    assert "2 of 12 lines to learn are left out" in said[0]
+    assert "elbo" not in summary  # nothing is held out
+    assert load(run.folder).model.latent_size == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"word_dropout": 1.5}, "word-dropout"), ({"model": "vea"}, "did you mean 'vae'"), ({"latent": 0}, "latent"),
+        ({"anneal": "cyclical"}, "did you mean 'cyclic'"), ({"free_bits": -1.0}, "free-bits"),
+        ({"window": 1}, "window"),
+        ({"longest": 1}, "longest"), ({"anneal_share": 1.5}, "anneal-share"), ({"variance": "unti"}, "'unit'"),
+        ({"kl_weight": math.inf}, "kl-weight"), ({"cell": "gruu"}, "gru"), ({"encoder": "bith"}, "'both'"),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range(chosen, message):
+    with pytest.raises(UserError, match=message):
+        settings_from(AutoencodeSettings, chosen)
