@@ -132,7 +132,7 @@ BAD = {
     "a seed too large": (("sample", "a", "--seed", 1 << 63), "--seed"),
     "an empty line": (("interpolate", "a", "--from", "", "--to", "sweet"), "--from is empty"),
     "one step": (("interpolate", "a", "--from", "a", "--to", "sweet", "--steps", 1), "--steps 1"),
-    "an unknown way": (("interpolate", "a", "--from", "a", "--to", "b", "--way", "sphere"), "did you mean 'spherical'?"),
+    "an unknown way": (("interpolate", "a", "--from", "a", "--to", "b", "--way", "sphere"), "mean 'spherical'?"),
     "a number of no series": (("interpolate", "b", "--from", "0", "--to", "99"), "--to 99"),
     "text to a run of series": (("interpolate", "b", "--from", "a rose", "--to", "1"), "--from a rose"),
     "series of another width": (("reconstruct", "b", "wide.npy"), "2 features"),

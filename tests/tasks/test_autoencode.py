@@ -196,3 +196,7 @@ def test_collapse_is_told_in_words():
     assert "hardly listens" in verdict(8.0, 32, 32, 0.2)
     assert not verdict(8.0, 30, 32, 6.0).startswith("warning")
     assert not verdict(8.0, 30, 32, None).startswith("warning")
+    assert "4.5 against the same decoder without a latent" in verdict(8.0, 30, 32, 6.0, 4.5)
+    worse = verdict(8.0, 30, 32, 6.0, -1.5)
+    assert worse.startswith("warning")
+    assert "no better" in worse

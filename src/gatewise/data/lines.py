@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, overload
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -81,18 +81,9 @@ class Bunches(Sequence[Padded]):
         return padded([self.sequences[i] for i in self.groups[index]])
 
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Parted(Generic[T]):
-    """What is learned and what is held out."""
-
-    train: list[T]
-    heldout: list[T]
-
-
-def part_lines(text: str, heldout: float, say: Callable[[str], None] = lambda line: None) -> Parted[str]:
+def part_lines(
+    text: str, heldout: float, say: Callable[[str], None] = lambda line: None
+) -> tuple[list[str], list[str]]:
     """The lines to learn, and the last ``heldout`` of them that are held out.
 
     A held-out line that stands word for word among those to learn is left out: it would have been seen.
@@ -109,4 +100,4 @@ def part_lines(text: str, heldout: float, say: Callable[[str], None] = lambda li
     fresh = [line for line in rest if line not in seen]
     if len(fresh) < len(rest):
         say(f"{len(rest) - len(fresh):,} of {len(rest):,} held-out lines stand among those to learn, and are left out")
-    return Parted(train, fresh)
+    return train, fresh

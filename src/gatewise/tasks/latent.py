@@ -98,7 +98,7 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     return -total / len(sequences), mutual_information(whole, generator)
 
 
-def verdict(kl: float, active: int, latent: int, gain: float | None) -> str:
+def verdict(kl: float, active: int, latent: int, gain: float | None, without: float | None = None) -> str:
     """What the latent carries, in words, with a warning where it is next to nothing: posterior collapse.
 
     Args:
@@ -106,11 +106,14 @@ def verdict(kl: float, active: int, latent: int, gain: float | None) -> str:
         active: latent units that vary with the data.
         latent: all of them.
         gain: nats by which the right z reconstructs better than another sequence's; None where that is not known.
+        without: nats by which it reconstructs better than the same decoder without a latent; None likewise.
 
     >>> verdict(0.02, 0, 32, 0.0)[:53]
     'warning: posterior collapse: the latent tells 0.02 na'
     >>> verdict(8.1, 30, 32, 9.5)
     'the latent tells 8.1 nats of a sequence, by 30 of 32 units; its own saves 9.5 nats against another’s'
+    >>> verdict(8.1, 30, 32, 9.5, 4.0).split(", and ")[1]
+    '4.0 against the same decoder without a latent'
     """
     if kl < _LITTLE or not active:
         return (
@@ -119,14 +122,21 @@ def verdict(kl: float, active: int, latent: int, gain: float | None) -> str:
             "--word-dropout, or less --kl-weight"
         )
     said = f"the latent tells {kl:.1f} nats of a sequence, by {active} of {latent} units"
-    if gain is None:
-        return said
-    if gain < _LITTLE:
+    if gain is not None and gain < _LITTLE:
         return (
             f"warning: {said}, but the decoder hardly listens: another sequence’s latent does as well (within "
             f"{gain:.2g} nats); try more --word-dropout, less --free-bits, or a longer training"
         )
-    return f"{said}; its own saves {gain:.1f} nats against another’s"
+    if gain is not None:
+        said += f"; its own saves {gain:.1f} nats against another’s"
+    if without is None:
+        return said
+    if without > 0:
+        return f"{said}, and {without:.1f} against the same decoder without a latent"
+    return (
+        f"warning: {said}; yet it reconstructs no better than the same decoder does without a latent, by "
+        f"{-without:.1f} nats; try a longer training, or less --word-dropout"
+    )
 
 
 def way(start: Tensor, end: Tensor, steps: int, kind: str = "linear") -> Tensor:

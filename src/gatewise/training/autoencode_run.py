@@ -94,6 +94,7 @@ def _measure(
 ) -> Mapping[str, Any]:  # fmt: skip
     """All of what is held out: the ELBO's parts, the bound, the unconditional model; samples."""
     trained = load_autoencoder(run.folder)
+    torch.manual_seed(settings.seed)  # of what follows, also after an interruption
     _write_samples(run, trained, prepared)
     summary: dict[str, Any] = {"model": settings.model}
     heldout = prepared.task.heldout
@@ -106,19 +107,17 @@ def _measure(
             check()
 
         findings = examine(trained.model, heldout, settings.samples, progress)
-    summary |= findings.summary()
-    summary["baselines"] = {}
+    summary |= findings.summary() | {"baselines": {}}
+    measured, shuffled = findings.measured, findings.shuffled
+    gain = None if shuffled is None else shuffled - measured.reconstruction
+    without = None
     if settings.baseline == "train":
-        steps = read_about(run.last_file)[0]["journal"]["position"]["step"]
-        torch.manual_seed(settings.seed)
         decoder = build_unconditional(config, **layer_options(settings))
+        steps = read_about(run.last_file)[0]["journal"]["position"]["step"]
         train_unconditional(decoder, prepared.task, settings, steps, report, check)
         summary["baselines"]["unconditional"] = measure_unconditional(decoder, heldout)
-        summary["unconditional_parameters"] = sum(p.numel() for p in decoder.parameters())
-    shuffled = findings.shuffled
-    gain = None if shuffled is None else shuffled - findings.measured.reconstruction
-    figures = findings.measured.figures()
-    summary["verdict"] = verdict(figures["kl"], findings.measured.active, settings.latent, gain)
+        without = summary["baselines"]["unconditional"] - measured.reconstruction
+    summary["verdict"] = verdict(summary["kl"], measured.active, settings.latent, gain, without)
     return summary
 
 

@@ -121,12 +121,12 @@ def prepare_sequences(
 def _lines(
     text: str, settings: AutoencodeSettings, codec: Codec | None, say: Callable[[str], None]
 ) -> tuple[Tokenizer, list[Tensor], list[Tensor]]:
-    parted = part_lines(text, settings.heldout, say)
-    whole = " ".join(parted.train)  # and not by line ends, which no line has
+    learned, rest = part_lines(text, settings.heldout, say)
+    whole = " ".join(learned)  # and not by line ends, which no line has
     tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary or None)
     if isinstance(codec, Tokenizer):
         tokenizer = codec
-    lines = [tokenizer.encode(line) for line in parted.train]
+    lines = [tokenizer.encode(line) for line in learned]
     train = _fitting(lines, settings.longest)
     if len(train) < 2:
         raise UserError(
@@ -138,7 +138,7 @@ def _lines(
             f"{len(lines) - len(train):,} of {len(lines):,} lines to learn are left out, for they have more than "
             f"{settings.longest} tokens (--longest) or fewer than 2"
         )
-    heldout = _fitting([tokenizer.encode(line) for line in parted.heldout], settings.longest)
+    heldout = _fitting([tokenizer.encode(line) for line in rest], settings.longest)
     unknown = 0 if tokenizer.unk_id is None else sum(int((line == tokenizer.unk_id).sum()) for line in heldout)
     if unknown:
         count = sum(map(len, heldout))

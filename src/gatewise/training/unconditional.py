@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 
+from gatewise.data import Padded
 from gatewise.errors import UserError
 from gatewise.layers import SequenceDecoder
 from gatewise.tasks import AutoencodeTask, UnconditionalTask
@@ -32,26 +34,26 @@ def train_unconditional(
     own = UnconditionalTask(task)
     learner = torch_learner(decoder, own, settings)
     schedule = Schedule(settings.lr, steps, cosine=settings.schedule == "cosine", warmup=settings.warmup)
-    position, looks = Position(), 0
-    best, kept = math.inf, {name: value.clone() for name, value in decoder.state_dict().items()}
+    looks, best, kept = 0, math.inf, decoder.state_dict()
     with report.counting("training the same decoder without a latent", steps) as progress:
-        while position.step < steps:
-            for batch in own.batches(position.epoch)[: steps - position.step]:
-                share = schedule.progress(position)
-                try:
-                    learner.step(batch, schedule.learning_rate(position), share)
-                except Diverged:
-                    raise UserError(
-                        "the decoder without a latent, trained for comparison, diverged; lower --lr, or leave it out "
-                        "with --baseline none"
-                    ) from None
-                position.step += 1
-                progress(1)
-                check()
-                if math.floor(schedule.progress(position) * settings.evaluations) > looks:
-                    looks += 1
-                    loss = own.held_out(decoder)["loss"]
-                    if loss < best:
-                        best, kept = loss, {name: value.clone() for name, value in decoder.state_dict().items()}
-            position.epoch += 1
+        for step, batch in enumerate(islice(_endless(own), steps)):
+            try:
+                learner.step(batch, schedule.learning_rate(Position(step=step)))
+            except Diverged:
+                raise UserError(
+                    "the decoder without a latent, trained for comparison, diverged; lower --lr, or leave it out with "
+                    "--baseline none"
+                ) from None
+            progress(1)
+            check()
+            if math.floor((step + 1) / steps * settings.evaluations) > looks:
+                looks += 1
+                loss = own.held_out(decoder)["loss"]
+                if loss < best:
+                    best, kept = loss, {name: value.clone() for name, value in decoder.state_dict().items()}
     decoder.load_state_dict(kept)
+
+
+def _endless(task: UnconditionalTask) -> Iterator[Padded]:
+    for epoch in count():
+        yield from task.batches(epoch)
