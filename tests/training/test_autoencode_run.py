@@ -24,10 +24,10 @@ from gatewise.training.settings import settings_from
 from gatewise.training.unconditional import train_unconditional
 
 CASES = {
-    "vae": {"word_dropout": 0.4, "anneal": "cyclic", "cycles": 2},
-    "vrnn": {"model": "vrnn", "cell": "lstm", "free_bits": 0.1},
+    "vae": {"tokens": "char", "word_dropout": 0.4, "anneal": "cyclic", "cycles": 2},
+    "vrnn": {"tokens": "char", "model": "vrnn", "cell": "lstm", "free_bits": 0.1},
     "series": {"window": 8, "dropout": 0.2},
-    "words": {"tokens": "word", "layers": 2, "encoder": "forward", "baseline": "none"},
+    "words": {"layers": 2, "encoder": "forward", "baseline": "none"},
 }
 
 
@@ -225,7 +225,9 @@ def test_lines_that_are_left_out_are_told(tmp_path):
         def say(self, text):
             said.append(text)
 
-    settings = settings_from(AutoencodeSettings, {"longest": 8, "epochs": 1, "hidden": 4, "latent": 2, "heldout": 0.0})
+    settings = settings_from(
+        AutoencodeSettings, {"tokens": "char", "longest": 8, "epochs": 1, "hidden": 4, "latent": 2, "heldout": 0.0}
+    )
     run, summary = train(
         AutoencodeTraining(), source_of(tmp_path / "a.txt"), settings, tmp_path / "run", Watch(Telling())
     )

@@ -9,8 +9,11 @@ from gatewise.errors import UserError
 from gatewise.layers import VARIANCES
 from gatewise.tasks import SHAPES, Annealing, Objective
 from gatewise.training.settings import NetworkSettings, setting
+from gatewise.training.text_settings import AUTO
 
 MODELS = ("vae", "vrnn")
+
+_WORDS = 4000
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,10 @@ class AutoencodeSettings(NetworkSettings):
         "vae", "`vae`: one latent a sequence (Bowman 2015), or `vrnn`: one a step (Chung 2015)", "Model", choices=MODELS
     )
     latent: int = setting(32, "Features of the latent", "Model", positive=True, most=1 << 16)
-    embedding: int = setting(64, "Features of the tokens' embedding", "Model", positive=True, most=1 << 20)
+    embedding: int = setting(
+        AUTO, "Features of the tokens' embedding", "Model", positive=True, most=1 << 20, apart=AUTO,
+        default="64 up to 256 tokens, else 128",
+    )  # fmt: skip
     encoder: str = setting(
         "both", "The encoder of a vae reads from `both` ends, or `forward` alone", "Model", choices=("both", "forward")
     )
@@ -44,8 +50,8 @@ class AutoencodeSettings(NetworkSettings):
     word_dropout: float = setting(
         0.2, "Probability that the decoder does not see the word before (Bowman 2015)", most=1
     )
-    tokens: str = setting("char", "Of lines: `char`, `word`, `byte` or `bpe`", "Data", choices=KINDS)
-    vocabulary: int = setting(0, "Most tokens of the vocabulary", "Data", default="all; bpe: 1024")
+    tokens: str = setting("word", "Of lines: `char`, `word`, `byte` or `bpe`", "Data", choices=KINDS)
+    vocabulary: int = setting(0, "Most tokens of the vocabulary", "Data", default="word: 4000; bpe: 1024; others: all")
     longest: int = setting(80, "Lines of more tokens are left out", "Data", positive=True, most=1 << 20)
     window: int = setting(64, "Steps of a window, where a file is one long series", "Data", positive=True, most=1 << 20)
     samples: int = setting(32, "Latents of the importance-weighted bound (Burda 2015)", positive=True, most=1 << 16)
@@ -60,6 +66,10 @@ class AutoencodeSettings(NetworkSettings):
         if self.window < 2 or self.longest < 2:
             name = "window" if self.window < 2 else "longest"
             raise UserError(f"--{name} {getattr(self, name)}: want sequences of at least 2 steps: one to be told by")
+
+    def vocabulary_size(self) -> int | None:
+        """Most tokens of the vocabulary; of words the commonest, since every one is scored at every step."""
+        return self.vocabulary or (_WORDS if self.tokens == "word" else None)
 
     def objective(self) -> Objective:
         """What is minimised."""

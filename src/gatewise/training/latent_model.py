@@ -8,6 +8,7 @@ from typing import Any
 from gatewise.data import Standardiser, Tokenizer
 from gatewise.layers import VRNN, Emission, LatentModel, SequenceDecoder, SequenceVAE, SeriesEmission, TokenEmission
 from gatewise.training.autoencode_settings import AutoencodeSettings
+from gatewise.training.text_settings import AUTO, suited_embedding
 
 _EMISSIONS: dict[str, type[Emission]] = {"tokens": TokenEmission, "series": SeriesEmission}
 _MODELS: dict[str, Any] = {"vae": SequenceVAE, "vrnn": VRNN}
@@ -19,8 +20,9 @@ def model_config(settings: AutoencodeSettings, codec: Tokenizer | Standardiser) 
     if isinstance(codec, Standardiser):
         emission: dict[str, Any] = {"kind": "series", "features": codec.size, "variance": settings.variance}
     else:
+        embedding = suited_embedding(codec.size) if settings.embedding == AUTO else settings.embedding
         emission = {
-            "kind": "tokens", "vocabulary_size": codec.size, "embedding_size": settings.embedding,
+            "kind": "tokens", "vocabulary_size": codec.size, "embedding_size": embedding,
             "never": codec.unk_id,
         }  # fmt: skip
     only_vae = {"bidirectional": settings.encoder == "both"} if settings.model == "vae" else {}

@@ -123,7 +123,7 @@ def _lines(
 ) -> tuple[Tokenizer, list[Tensor], list[Tensor]]:
     learned, rest = part_lines(text, settings.heldout, say)
     whole = " ".join(learned)  # and not by line ends, which no line has
-    tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary or None)
+    tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary_size())
     if isinstance(codec, Tokenizer):
         tokenizer = codec
     lines = [tokenizer.encode(line) for line in learned]

@@ -54,7 +54,7 @@ class TextSettings(NetworkSettings):
         """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""
         if self.embedding != AUTO:
             return self.embedding
-        return 64 if vocabulary_size <= 256 else 128
+        return suited_embedding(vocabulary_size)
 
     def _check_numpy(self) -> None:
         fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
@@ -65,6 +65,11 @@ class TextSettings(NetworkSettings):
                     "--engine numpy trains the textbook's GRU with plain SGD: "
                     f"want --{name.replace('_', '-')} {value}, got {getattr(self, name)}"
                 )
+
+
+def suited_embedding(vocabulary_size: int) -> int:
+    """Features of a learned embedding that suit a vocabulary."""
+    return 64 if vocabulary_size <= 256 else 128
 
 
 RECIPES: dict[str, dict[str, Any]] = {
