@@ -95,6 +95,16 @@ def test_the_posterior_reads_each_sequence_from_both_ends():
         np.testing.assert_allclose((q.log_variance[row] / 2).exp().detach(), sigma, atol=1e-10)
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_posterior_comes_from_the_topmost_layer(bidirectional):
+    model = token_vae(layers=2, bidirectional=bidirectional)
+    output, _ = model.encoder(TOKENS, lengths=LENGTHS, embedding=model.emission.embedding.weight)
+    ends = output[LENGTHS - 1, torch.arange(3), :6]
+    if bidirectional:
+        ends = torch.cat([ends, output[0, :, 6:]], -1)
+    torch.testing.assert_close(model.posterior(TOKENS, LENGTHS).mean, model.head(ends).mean)
+
+
 def log_evidence(log_likelihood):
     """log ∫ p(x | z) N(z; 0, 1) dz by the trapezium rule; ``log_likelihood`` takes many z, (G, 1)."""
     z = torch.linspace(-9, 9, 3001, dtype=torch.float64)

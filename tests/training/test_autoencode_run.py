@@ -140,6 +140,22 @@ def test_the_unconditional_model_learns_and_keeps_its_best_weights(files):
         train_unconditional(decoder, task, settings, 60, Silent(), stop)
 
 
+def test_the_unconditional_model_is_left_with_its_best_weights(files, monkeypatch):
+    settings = settings_of("vae")
+    prepared = prepare_sequences((files / "lines.txt").read_text(), settings)
+    decoder = SequenceDecoder(TokenEmission(prepared.codec.size, 8), "gru", 6, 0, engine="eager")
+    losses, seen = iter([3.0, 1.0, 2.0, 4.0]), []
+
+    def held_out(self, model):
+        seen.append(model.head.bias.detach().clone())
+        return {"loss": next(losses)}
+
+    monkeypatch.setattr(UnconditionalTask, "held_out", held_out)
+    train_unconditional(decoder, prepared.task, settings, 20, Silent(), lambda: None)
+    assert torch.equal(decoder.head.bias, seen[1])
+    assert not torch.equal(seen[1], seen[3])
+
+
 def test_a_finished_run_is_loaded_for_use(runs):
     model = load(runs["vae"])
     assert isinstance(model, TrainedAutoencoder)
