@@ -98,7 +98,8 @@ def test_the_posterior_reads_each_sequence_from_both_ends():
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_the_posterior_comes_from_the_topmost_layer(bidirectional):
     model = token_vae(layers=2, bidirectional=bidirectional)
-    output, _ = model.encoder(TOKENS, lengths=LENGTHS, embedding=model.emission.embedding.weight)
+    embedding = model.get_parameter("decoder.emission.embedding.weight")
+    output, _ = model.encoder(TOKENS, lengths=LENGTHS, embedding=embedding)
     ends = output[LENGTHS - 1, torch.arange(3), :6]
     if bidirectional:
         ends = torch.cat([ends, output[0, :, 6:]], -1)
