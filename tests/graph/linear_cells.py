@@ -28,7 +28,7 @@ class InOrder(Cell):
     def step(self, x, u, h, c, m):
         m_next = torch.sigmoid(x.f) * m + torch.tanh(x.n)
         c_next = torch.tanh(u.f(m)) * c + u.n(m_next) - m.mean(-1, keepdim=True)
-        return (c_next * m) * h + torch.sigmoid(x.g + u.g(c)), c_next, m_next
+        return torch.tanh(c_next * m) * h + torch.sigmoid(x.g + u.g(c)), c_next, m_next
 
 
 class Rates(Cell):

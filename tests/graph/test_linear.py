@@ -130,7 +130,7 @@ def test_several_states_have_coefficients_of_their_own():
     text = equations(LINEAR["InOrder"])
     assert "Linear in m and c and h, so" in text
     assert "  c_t   = a_c_t ⊙ c_{t-1} + b_c_t\n" in text
-    assert "a_h_t = c_t ⊙ m_{t-1}\n" in text  # what is solved goes by its name
+    assert "a_h_t = tanh(c_t ⊙ m_{t-1})\n" in text  # what is solved goes by its name
 
 
 def test_a_coefficient_is_not_called_as_a_weight_is():

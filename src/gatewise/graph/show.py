@@ -327,6 +327,7 @@ def _weight_lines(backward: Backward, printer: Printer) -> Lines:
 def formulas(graph: Graph, latex: bool = False) -> str:
     """The forward and the backward equations of a traced cell, and the gradient of every weight.
 
+    >>> from gatewise.graph import trace
     >>> print(formulas(trace("rnn")).splitlines()[1])
       h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
     """
