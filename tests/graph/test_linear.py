@@ -137,3 +137,12 @@ def test_a_coefficient_is_not_called_as_a_weight_is():
     text = equations(cell_with(lambda self, x, u, h: torch.sigmoid(x.t) * h + x.t, gates=("t",)))
     assert "  b_t' = W_t x_t + b_t\n" in text
     assert "  h_t  = a_t ⊙ h_{t-1} + b_t'" in text
+
+
+def test_nothing_is_computed_twice():
+    """Of a state that is solved, the next value is known too: h of c is computed from that, not from c's past."""
+    for cell in (LINEAR["Highway"], LINEAR["InOrder"]):
+        found = found_linear(cell)
+        needed = [i for recurrence in found.recurrences for i in recurrence.needs]
+        assert len(needed) == len(set(needed))
+        assert not set(needed) & {recurrence.result for recurrence in found.recurrences if recurrence.a is not None}
