@@ -19,6 +19,7 @@ from gatewise.tasks import (
     verdict,
     way,
 )
+from gatewise.tasks.autoencode import in_batches
 
 V = 6
 
@@ -87,6 +88,13 @@ def test_what_is_held_out_is_measured_by_the_full_bound_and_alike_each_time(mode
     assert few.elbo == pytest.approx((likelihood - kl) / 20, abs=1e-4)
     assert figures["loss"] == pytest.approx(-figures["elbo"] / (sum(map(len, heldout)) / 200 + 1))
     assert math.isnan(AutoencodeTask(lines(9), [], 4).held_out(model)["loss"])
+
+
+def test_no_batch_of_a_large_vocabulary_fills_the_memory():
+    emission = TokenEmission(100_000, 2)
+    sizes = [len(lengths) for _, lengths in in_batches([torch.zeros(99, dtype=torch.long)] * 10, emission)]
+    assert sizes == [3, 3, 3, 1]  # 3 * 100 * 100,001 <= 2^25
+    assert len(in_batches(lines(300), TokenEmission(V, 3))[0][1]) == 128
 
 
 def test_findings(model):

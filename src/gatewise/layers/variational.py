@@ -72,11 +72,6 @@ class SequenceVAE(LatentModel):
     def emission(self) -> Emission:  # type: ignore[override]  (held once, by the decoder: a file names each weight once)
         return self.decoder.emission
 
-    @property
-    def recurrent(self) -> Recurrent:
-        """The decoder's layers; the encoder's have the same cell."""
-        return self.decoder.recurrent
-
     def posterior(self, x: Tensor, lengths: Tensor) -> Gaussian:
         """q(z | x), (B, Z)."""
         values = self.emission.frame(x, lengths).targets[: len(x)]

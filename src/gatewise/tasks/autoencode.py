@@ -24,6 +24,7 @@ from gatewise.tasks.annealing import Annealing
 
 LOOK = 1024  # held-out sequences of a quick look
 _MEASURED = 128  # sequences of a batch while measuring
+_MOST_SCORES = 1 << 25  # of such a batch: 128 MB of them
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[
     """The ELBO's parts by one sample of z for each sequence; the same numbers on every call."""
     generator = torch.Generator().manual_seed(0)
     likelihoods, kls, means, steps = [], [], [], 0.0
-    for x, lengths in in_batches(sequences):
+    for x, lengths in in_batches(sequences, model.emission):
         with evaluating(model):
             found = model.evidence(x, lengths, generator=generator)
         likelihoods.append(found.log_likelihood.double())
@@ -162,9 +163,10 @@ def measure(model: LatentModel, sequences: Sequence[Tensor], progress: Callable[
     return Measured(reconstruction, torch.cat(kls).mean(0), active_units(torch.cat(means)), steps / len(sequences))
 
 
-def in_batches(sequences: Sequence[Tensor]) -> Sequence[Padded]:
-    """Batches to measure on."""
-    return Bunches.in_order(sequences, _MEASURED)
+def in_batches(sequences: Sequence[Tensor], emission: Emission) -> Sequence[Padded]:
+    """Batches to measure on, none with more scores than memory has room for."""
+    longest = max(map(len, sequences)) + 1
+    return Bunches.in_order(sequences, max(1, min(_MEASURED, _MOST_SCORES // (longest * emission.output_size))))
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -67,7 +67,7 @@ def examine(
     generator = torch.Generator().manual_seed(1)
     bounds, elbos = [], []
     with torch.inference_mode(), evaluating(model):
-        for x, lengths in in_batches(few):
+        for x, lengths in in_batches(few, model.emission):
             weights = model.log_weights(x, lengths, samples, generator).double()
             bounds.append(importance_bound(weights))
             elbos.append(weights.mean(0))
@@ -83,7 +83,7 @@ def examine(
 def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float, float]:
     """−log p(x | another's z), and I(x; z)."""
     generator = torch.Generator().manual_seed(2)
-    batches = list(in_batches(sequences))
+    batches = list(in_batches(sequences, model.emission))
     found = [model.posterior(*batch) for batch in batches]
     whole = Gaussian(torch.cat([q.mean for q in found]), torch.cat([q.log_variance for q in found]))
     # A turn by a drawn number gives nobody its own; the order is by length, which a turn would nearly keep.

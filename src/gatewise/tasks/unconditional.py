@@ -53,7 +53,7 @@ def measure_unconditional(
 ) -> float:
     """−log p(x) of a decoder without a latent; the mean, nats of a sequence."""
     total = 0.0
-    for x, lengths in in_batches(sequences):
+    for x, lengths in in_batches(sequences, decoder.emission):
         with evaluating(decoder):
             total -= decoder.log_likelihood(decoder.emission.frame(x, lengths)).double().sum().item()
         if progress is not None:

@@ -27,9 +27,9 @@ from gatewise.training.sequence_source import (
     same_data,
     source_from_config,
 )
-from gatewise.training.text_source import check_equations, fingerprint
 from gatewise.training.trained_autoencoder import TrainedAutoencoder, load_autoencoder
 from gatewise.training.unconditional import train_unconditional
+from gatewise.training.weights import check_equations, fingerprint
 
 Check = Callable[[], None]
 

@@ -106,7 +106,7 @@ class NetworkSettings(TrainingSettings):
     )
     weight_drop: float = setting(0.0, "Dropout of recurrent weights (Merity 2018)", "Model", share=True)
     layer_norm: bool = setting(False, "Normalise both projections of every step (Ba 2016)", "Model")
-    engine: str = setting("auto", "`auto`, `native`, `torch` or `eager`", "Model")
+    engine: str = setting("auto", "`auto`, `native`, `torch`, `scan` or `eager`", "Model")
     precision: str = setting(
         "float32", "`float32`, or `bf16` for the products: faster on a CPU with AMX", "Model",
         choices=("float32", "bf16"),
@@ -185,9 +185,7 @@ def read_settings(
     Raises:
         UserError: a run of another task, or settings that this version does not take.
     """
-    config = run.read_config()
-    if config["task"] != task:
-        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of {task}; give a {task} run")
+    config = check_task(run, task)
     check_cell(run.config_file, config.get("settings"))
     try:
         return kind(**config["settings"]), source(config["data"])
@@ -195,6 +193,17 @@ def read_settings(
         raise UserError(f"{run.config_file}: {error}") from None
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
+
+
+def check_task(run: Run, *tasks: str) -> dict[str, Any]:
+    """The configuration of a run, which must be one of these tasks'."""
+    config = run.read_config()
+    if config["task"] not in tasks:
+        wanted = " or ".join(tasks)
+        raise UserError(
+            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a {wanted} run"
+        )
+    return config
 
 
 def check_cell(path: Path, model: Any) -> None:

@@ -15,7 +15,7 @@ from gatewise.errors import UserError
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE
 from gatewise.tasks import way
 from gatewise.training.autoencode_settings import AutoencodeSettings
-from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training.checkpoint import read_about
 from gatewise.training.latent_model import build
 from gatewise.training.run import Run
 from gatewise.training.sequence_source import (
@@ -27,8 +27,8 @@ from gatewise.training.sequence_source import (
     same_data,
     source_from_config,
 )
-from gatewise.training.settings import check_cell, read_settings
-from gatewise.training.text_source import check_equations
+from gatewise.training.settings import check_task, read_settings
+from gatewise.training.weights import load_model
 
 _AT_ONCE = 128
 
@@ -127,25 +127,15 @@ def load_autoencoder(folder: str | Path) -> TrainedAutoencoder:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
-    recorded(run)  # refuses a run of another task
-    about, found = read_about(run.weights_file)
-    check_cell(run.weights_file, about.get("model"))
-    try:
-        codec, config, longest = codec_from(about), dict(about["model"]), int(about["longest"])
-        if config["num_layers"] > len(found):  # without building them
-            raise ValueError("more layers than tensors")
-        with torch.device("meta"):
-            shapes = {n: tuple(t.shape) for n, t in build(config).state_dict().items()}
-        size = config["emission"]["features" if isinstance(codec, Standardiser) else "vocabulary_size"]
-        if codec.size != size:
-            raise ValueError(f"its data have {codec.size} tokens or features, the model {size}")
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
-        raise UserError(
-            f"{run.weights_file}: its configuration does not describe a model ({error}); use another copy"
-        ) from None
-    tensors = read_tensors(run.weights_file, shapes)
-    model = build(config)
-    check_equations(run.weights_file, model)
-    model.load_state_dict(tensors)
-    model.eval()
-    return TrainedAutoencoder(model, codec, run, longest)
+    check_task(run, "autoencode")
+
+    def build_described(about: dict[str, Any]) -> LatentModel:
+        config, size, _ = dict(about["model"]), codec_from(about).size, int(about["longest"])
+        wanted = config["emission"].get("vocabulary_size", config["emission"].get("features"))
+        if size != wanted:
+            raise ValueError(f"its data have {size} tokens or features, the model {wanted}")
+        return build(config)
+
+    model = load_model(run, build_described)
+    about, _ = read_about(run.weights_file)
+    return TrainedAutoencoder(model, codec_from(about), run, int(about["longest"]))
