@@ -52,7 +52,8 @@ class VRNN(LatentModel):
         latent_size: features of z_t, Z.
         num_layers: recurrent layers.
         dropout: on φ_x before the recurrence and on what the decoder is made from, while training.
-        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
+        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them; what is drawn once a call there
+            (recurrent_dropout, weight_drop) is drawn once a step here.
 
     Shapes:
         ``model.evidence(x, lengths) -> Evidence``: x (T, B) whole numbers or (T, B, d) numbers, lengths (B,) in 1..T.
