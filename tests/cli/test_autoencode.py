@@ -75,8 +75,8 @@ def test_samples_follow_the_seed(lines, gatewise_):
 
 def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gatewise_):
     run, _ = lines
-    given = gatewise_("reconstruct", run, "a rose", "by any name").out.splitlines()
-    assert [given[0], given[2]] == ["a rose", "by any name"]
+    given = gatewise_("reconstruct", run, "a rose", "by any thorn").out.splitlines()
+    assert [given[0], given[2]] == ["a rose", "by any thorn"]  # also a word that it does not know
     assert given[1].startswith("  -> ")
     assert given[1].endswith("edits of 6 characters)")
     assert given[-1].endswith("over 2 lines")

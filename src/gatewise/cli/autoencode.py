@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
+from torch import Tensor
 
 from gatewise.cli.app import CellFile, app, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
@@ -94,8 +95,8 @@ def reconstruct_command(
         raise UserError(f"--count {most}: want a whole number of at least 1")
     originals = _sequences(trained, given, encoding)
     originals = originals[:: max(1, len(originals) // most)][:most]
-    written = trained.reconstruct(originals)
-    pairs = [(trained.decode(a), trained.decode(b)) for a, b in zip(originals, written, strict=True)]
+    written = trained.reconstruct([encoded for _, encoded in originals])
+    pairs = [(shown, trained.decode(made)) for (shown, _), made in zip(originals, written, strict=True)]
     if trained.is_series:
         errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairs]
         _give(trained, "reconstruction", [np.stack(pair) for pair in pairs])
@@ -142,17 +143,18 @@ def _one(trained: TrainedAutoencoder, value: str, name: str) -> Any:
     return heldout[int(value)]
 
 
-def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: str) -> list[Any]:
-    """What is to be reconstructed."""
+def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: str) -> list[tuple[Any, Tensor]]:
+    """What is to be reconstructed: as it was given, and encoded."""
     if not given:
         heldout = list(trained.prepared().task.heldout)
         if not heldout:
             raise UserError(f"{trained.run.folder}: held nothing out; give a line or a file")
-        return heldout
+        return [(trained.decode(one), one) for one in heldout]
     if trained.is_series:
-        return [trained.encode(one) for path in given for one in _series_in(read_series(path), trained.longest)]
+        series = [one for path in given for one in _series_in(read_series(path), trained.longest)]
+        return [(one, trained.encode(one)) for one in series]
     lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if Path(one).is_file() else [one])]
-    return [trained.encode(line) for line in lines]
+    return [(line, trained.encode(line)) for line in lines]
 
 
 def _series_in(values: np.ndarray, window: int) -> list[np.ndarray]:

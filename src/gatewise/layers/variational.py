@@ -55,7 +55,7 @@ class SequenceVAE(LatentModel):
         emission: Emission,
         cell: str | type[Cell] | Cell = "gru",
         hidden_size: int = 256,
-        latent_size: int = 32,
+        latent_size: int = 16,
         num_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,

@@ -41,8 +41,8 @@ class Objective:
     """
 
     annealing: Annealing = field(default_factory=Annealing)
-    free_bits: float = 0.25
-    word_dropout: float = 0.3
+    free_bits: float = 0.8
+    word_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         check_probability(self.word_dropout, "--word-dropout")

@@ -27,7 +27,7 @@ class AutoencodeSettings(NetworkSettings):
     model: str = setting(
         "vae", "`vae`: one latent a sequence (Bowman 2015), or `vrnn`: one a step (Chung 2015)", "Model", choices=MODELS
     )
-    latent: int = setting(32, "Features of the latent", "Model", positive=True, most=1 << 16)
+    latent: int = setting(16, "Features of the latent", "Model", positive=True, most=1 << 16)
     embedding: int = setting(
         AUTO, "Features of the tokens' embedding", "Model", positive=True, most=1 << 20, apart=AUTO,
         default="64 up to 256 tokens, else 128",
@@ -46,9 +46,9 @@ class AutoencodeSettings(NetworkSettings):
     )
     cycles: int = setting(4, "Of `--anneal cyclic` (Fu 2019)", positive=True, most=1 << 20)
     kl_weight: float = setting(1.0, "Full weight of the KL term; 1 is the ELBO")
-    free_bits: float = setting(0.4, "Nats of each latent feature that cost nothing (Kingma 2016)")
+    free_bits: float = setting(0.8, "Nats of each latent feature that cost nothing (Kingma 2016)")
     word_dropout: float = setting(
-        0.2, "Probability that the decoder does not see the word before (Bowman 2015)", most=1
+        0.1, "Probability that the decoder does not see the word before (Bowman 2015)", most=1
     )
     tokens: str = setting("word", "Of lines: `char`, `word`, `byte` or `bpe`", "Data", choices=KINDS)
     vocabulary: int = setting(0, "Most tokens of the vocabulary", "Data", default="word: 4000; bpe: 1024; others: all")
