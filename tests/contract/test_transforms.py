@@ -9,6 +9,7 @@ import gatewise
 from gatewise import layer_norm, recurrent_dropout, zoneout
 from gatewise.engines import Weights
 from gatewise.errors import UserError
+from gatewise.layers.noise import with_noise
 
 T, B, H = 6, 4, 7
 EVERYTHING = {"layer_norm": True, "zoneout": 0.2, "recurrent_dropout": 0.3, "weight_drop": 0.25}
@@ -35,7 +36,7 @@ def with_seed(layer, *arguments, **options):
 def drawn(layer) -> Weights:
     """What the first layer's next call with the seed 5 draws."""
     torch.manual_seed(5)
-    return layer._with_noise(layer.request().weights, torch.empty(T, B, 1), layer.weight_drop)[0][0]
+    return with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), layer.weight_drop)[0][0]
 
 
 def sigmoid(v):
@@ -182,7 +183,9 @@ def test_noise_is_that_of_the_seed(engine):
 
 def test_directions_and_layers_have_noise_of_their_own():
     layer = noisy("gru", "eager", {"recurrent_dropout": 0.5}, num_layers=2, bidirectional=True)
-    masks = [w.masks[0] for ws in layer._with_noise(layer.request().weights, torch.empty(T, B, 1), 0.0) for w in ws]
+    masks = [
+        w.masks[0] for ws in with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), 0.0) for w in ws
+    ]
     assert len(masks) == 4
     assert not any(torch.equal(a, b) for i, a in enumerate(masks) for b in masks[:i])
 
@@ -192,7 +195,7 @@ def test_rates_are_what_is_asked_for():
     torch.manual_seed(0)
     means = [
         m.float().mean().item()
-        for m in layer._with_noise(layer.request().weights, torch.empty(50, 20, 3), 0)[0][0].masks
+        for m in with_noise(layer.request().weights, layer.shapes, torch.empty(50, 20, 3), 0)[0][0].masks
     ]
     assert means == pytest.approx([0.9, 0.7], abs=0.02)
 

@@ -10,6 +10,7 @@ from gatewise.engines.eager import EagerEngine
 from gatewise.engines.native import NativeEngine
 from gatewise.engines.native.build import tell_failures
 from gatewise.engines.request import Engine, Input, Request, States, Tokens, Weights
+from gatewise.engines.stack import Stack, description, refusal, run_layers
 from gatewise.engines.torch import TorchEngine
 from gatewise.errors import UserError, nearest
 
@@ -17,8 +18,8 @@ ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), EagerEngine()]
 """In the order of preference. A new engine is one module and one entry here."""
 
 __all__ = [
-    "ENGINES", "Choice", "Engine", "Input", "Request", "States", "Tokens", "Weights", "check_engine", "check_precision",
-    "choose", "reason", "which",
+    "ENGINES", "Choice", "Engine", "Input", "Request", "Stack", "States", "Tokens", "Weights", "check_engine",
+    "check_precision", "choose", "reason", "run_layers", "which",
 ]  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def check_precision(precision: str | None) -> None:
         raise UserError(f"precision={precision!r}: want None (the weights' own) or 'bf16'")
 
 
-def choose(request: Request, name: str = "auto") -> Engine:
-    """The engine for a request.
+def choose(request: Request | Stack, name: str = "auto") -> Engine:
+    """The engine for a request, or for all layers of a stack.
 
     Raises:
         UserError: the engine asked for does not exist, or cannot run this request.
@@ -51,22 +52,22 @@ def choose(request: Request, name: str = "auto") -> Engine:
     refusals: list[str] = []
     for engine in ENGINES:
         if name in ("auto", engine.name):
-            refusal = engine.refuses(request)
-            if refusal is None:
+            refused = engine.refuses(request) if isinstance(request, Request) else refusal(engine, request)
+            if refused is None:
                 if refusals:
                     tell_failures(engine.name)
                 return engine
-            refusals.append(refusal)
+            refusals.append(refused)
     check_engine(name)
     raise UserError(f"engine '{name}' cannot run this: {'; '.join(refusals)}; use engine='auto'")
 
 
-def reason(engine: Engine, request: Request, name: str = "auto") -> str:
+def reason(engine: Engine, request: Request | Stack, name: str = "auto") -> str:
     """Why this engine was chosen: what it does, and what kept those before it from the request."""
     if name != "auto":
         return "asked for"
-    refusals = [other.refuses(request) for other in ENGINES[: ENGINES.index(engine)]]
-    return "; ".join([engine.describe(request), *(refusal for refusal in refusals if refusal)])
+    refusals = [refusal(other, request) for other in ENGINES[: ENGINES.index(engine)]]
+    return "; ".join([description(engine, request), *filter(None, refusals)])
 
 
 def which(layer: Any, x: Tensor | None = None) -> Choice:
