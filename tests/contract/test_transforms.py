@@ -1,5 +1,7 @@
 """Transforms of cells: each against the paper's formula in NumPy, and every engine against the reference."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from comparison import assert_agree, everything, random_input, random_layer, ran
 
 import gatewise
 from gatewise import layer_norm, recurrent_dropout, zoneout
-from gatewise.engines import Weights
+from gatewise.engines import Request, Weights
+from gatewise.engines.eager import EagerEngine
 from gatewise.errors import UserError
 from gatewise.layers.noise import with_noise
 
@@ -19,6 +22,7 @@ OPTIONS = [
     {"recurrent_dropout": 0.4},
     {"layer_norm": True},
     {"weight_drop": 0.5},
+    {**EVERYTHING, "recurrent_dropout_kind": "semeniuta"},
     EVERYTHING,
 ]
 
@@ -111,6 +115,52 @@ class TestPapers:
             h = (1 - z) * n + z * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
+    @pytest.mark.parametrize("training", [True, False])
+    def test_dropout_of_the_candidate(self, training):
+        """Semeniuta et al.: what is added to the state is dropped, drawn anew at every step."""
+        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"}, training)
+        x, h = given(layer)
+        W, U, b, c = weights(layer, "rzn")
+        (mask,) = drawn(layer).masks
+        assert mask.shape == (T, B, H)
+        for x_t, m, found in zip(
+            x, mask.numpy() / 0.6 if training else np.ones((T, B, H)), outputs(layer), strict=True
+        ):
+            r, z = (sigmoid(x_t @ W[g].T + b[g] + h @ U[g].T + c[g]) for g in "rz")
+            n = np.tanh(x_t @ W["n"].T + b["n"] + r * (h @ U["n"].T + c["n"]))
+            h = (1 - z) * (m * n) + z * h
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    @pytest.mark.parametrize("cell", ["lstm", "lstm-peephole", "cifg"])
+    def test_dropout_of_the_candidate_of_an_lstm(self, cell):
+        """c = f c + i m g, and the output sees that c."""
+        layer = noisy(cell, "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"})
+        x, (h, c) = random_input(T, B).numpy(), (s[0].numpy() for s in random_states(layer, B))
+        gates = layer.cell.gates
+        W, U, b, b2 = weights(layer, gates)
+        peephole = cell == "lstm-peephole"
+        p = dict(zip("ifo", layer.get_parameter("weight_diag_l0").detach().numpy(), strict=True)) if peephole else {}
+        mask = drawn(layer).masks[0].numpy() / 0.6
+        torch.manual_seed(5)
+        found = layer(random_input(T, B), random_states(layer, B))[0].detach().numpy()
+        for t in range(T):
+            a = {g: x[t] @ W[g].T + b[g] + h @ U[g].T + b2[g] for g in gates}
+            i = sigmoid(a["i"] + p.get("i", 0) * c)
+            f = 1 - i if cell == "cifg" else sigmoid(a["f"] + p.get("f", 0) * c)
+            c = f * c + i * mask[t] * np.tanh(a["g"])
+            h = sigmoid(a["o"] + p.get("o", 0) * c) * np.tanh(c)
+            np.testing.assert_allclose(found[t], h, atol=1e-12)
+
+    def test_dropout_of_a_candidate_that_is_a_projection(self):
+        layer = noisy("min-gru", "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"})
+        x, h = given(layer)
+        W, b = (layer.get_parameter(f"{name}_l0").detach().numpy() for name in ("weight_ih", "bias_ih"))
+        mask = drawn(layer).masks[0].numpy() / 0.6
+        for x_t, m, found in zip(x, mask, outputs(layer), strict=True):
+            z, n = np.split(x_t @ W.T + b, 2, axis=1)
+            h = (1 - sigmoid(z)) * h + sigmoid(z) * m * n
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
     def test_layer_norm(self):
         layer = noisy("gru", "eager", {"layer_norm": True})
         assert not layer.bias
@@ -147,7 +197,8 @@ class TestPapers:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
 @pytest.mark.parametrize(
     ("cell", "options"),
-    [("lstm", options) for options in OPTIONS] + [("gru", OPTIONS[3]), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
+    [("lstm", options) for options in OPTIONS]
+    + [("gru", {"layer_norm": True}), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
 def test_native_agrees_with_the_reference(cell, options, training, quick_compiling):
@@ -220,6 +271,28 @@ class TestBadInput:
         with pytest.raises(UserError, match="weight_drop: want a probability"):
             gatewise.GRU(3, 5, weight_drop=1.0)
 
+    @pytest.mark.parametrize("cell", ["rnn", "rnn-relu", "indrnn"])
+    def test_no_candidate(self, cell):
+        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take kind='gal'"):
+            recurrent_dropout(cell, 0.1, "semeniuta")
+
+    def test_a_gate_that_is_called_like_a_candidate(self):
+        class Odd(gatewise.Cell):
+            gates = ("g", "s")
+
+            def step(self, x, u, h):
+                g = torch.sigmoid(x.g + u.g(h))
+                return g * h + (1 - g) * torch.tanh(x.s + u.s(h))
+
+        with pytest.raises(UserError, match="no candidate"):
+            recurrent_dropout(Odd, 0.1, "semeniuta")
+
+    def test_an_unknown_kind(self):
+        with pytest.raises(UserError, match="kind 'semenuta': did you mean 'semeniuta'"):
+            recurrent_dropout("gru", 0.1, "semenuta")
+        with pytest.raises(UserError, match="did you mean 'semeniuta'"):
+            gatewise.GRU(3, 5, recurrent_dropout_kind="semenuta")
+
     def test_an_unknown_state(self):
         with pytest.raises(UserError, match=r"its states are \('h',\), not \['c'\]"):
             zoneout("gru", {"c": 0.5})
@@ -231,6 +304,23 @@ class TestBadInput:
     def test_an_unknown_option(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'zonout'"):
             gatewise.GRU(3, 5, zonout=0.1)  # type: ignore[call-arg]
+
+
+def test_every_cell_with_a_candidate_has_it_dropped():
+    """With all of it dropped, a state that starts at 0 stays there; every name of a candidate is found."""
+    without = {"rnn", "rnn-relu", "indrnn"}
+    for name in gatewise.CELLS:
+        if name not in without:
+            cell = recurrent_dropout(name, 0.5, "semeniuta")
+            layer, x = random_layer(cell, "eager", H), random_input(T, B)
+            one = with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), 0.0)[0][0]
+            nothing = tuple(torch.zeros(1, B, H, dtype=torch.float64) for _ in cell.states)
+            (dropped,) = (torch.zeros_like(mask) for mask in one.masks)
+            asked = layer.request()
+            assert isinstance(asked, Request)
+            request = replace(asked, weights=((replace(one, masks=(dropped,)),),))
+            final = EagerEngine().run(request, x, None, nothing)[1]
+            assert not any(state.any() for state in final[-1:]), name
 
 
 def test_what_is_not_asked_for_changes_nothing():

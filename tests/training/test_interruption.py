@@ -24,6 +24,8 @@ CASES = {
     "patience": {"cell": "gru", "lr": 0.3, "patience": 2, "evaluations": 30},
     "numpy": {"engine": "numpy", "hidden": 6},
     "numpy, random windows": {"engine": "numpy", "partition": "random", "hidden": 6},
+    "a stack": {"cell": "lstm,gru", "hidden": "10,6", "learned_state": True, "dropout": 0.2},
+    "residuals": {"layers": 3, "residual": True, "recurrent_dropout": 0.2, "recurrent_dropout_kind": "semeniuta"},
     "bytes": {"tokens": "byte", "hidden": 6, "seed": 12345678901234},
 }
 

@@ -60,10 +60,15 @@ def train_text_command(
     train_tokens: Annotated[
         int | None, _option(DATA, "Train on the first so many characters, hold out the rest.")
     ] = None,
-    cell: Annotated[str | None, _option(MODEL, "The cell's name; `gatewise cells` lists them (default `gru`).")] = None,
+    cell: Annotated[
+        str | None,
+        _option(MODEL, "The cell's name; `gatewise cells` lists them (default `gru`); `lstm,gru`: one a layer."),
+    ] = None,
     cell_file: CellFile = None,
     layers: Annotated[int | None, _option(MODEL, "Recurrent layers (default 1).")] = None,
-    hidden: Annotated[int | None, _option(MODEL, "Units of a layer (default 256).")] = None,
+    hidden: Annotated[
+        str | None, _option(MODEL, "Units of a layer (default 256); `256,128`: one number a layer.")
+    ] = None,
     embedding: Annotated[
         int | None,
         _option(MODEL, "Features of a learned embedding (0: one-hot; default: 64 up to 256 tokens, else 128)."),
@@ -75,9 +80,18 @@ def train_text_command(
     recurrent_dropout: Annotated[
         float | None, _option(MODEL, "Dropout on the recurrent products' input, one mask a window (default 0).")
     ] = None,
+    recurrent_dropout_kind: Annotated[
+        str | None, _option(MODEL, "`gal` (default, as above), or `semeniuta`: on the candidate, one mask a step.")
+    ] = None,
     weight_drop: Annotated[float | None, _option(MODEL, "Dropout of recurrent weights (default 0).")] = None,
     layer_norm: Annotated[
         bool, Parameter(group=MODEL, negative=(), help="Normalise both projections of every step.")
+    ] = False,
+    residual: Annotated[
+        bool, Parameter(group=MODEL, negative=(), help="Every layer but the first adds its input to its output.")
+    ] = False,
+    learned_state: Annotated[
+        bool, Parameter(group=MODEL, negative=(), help="Learn the state in which a text starts.")
     ] = False,
     init: Annotated[str | None, _option(MODEL, "`default`, or `d2l`: N(0, 0.01) and zero biases.")] = None,
     engine: Annotated[
@@ -130,7 +144,8 @@ def train_text_command(
     settings = text_settings(
         recipe, tokens=tokens, vocabulary=vocabulary, clean=clean, heldout=heldout, train_tokens=train_tokens,
         cell=cell, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, zoneout=zoneout,
-        recurrent_dropout=recurrent_dropout, weight_drop=weight_drop, layer_norm=layer_norm or None, init=init,
+        recurrent_dropout=recurrent_dropout, recurrent_dropout_kind=recurrent_dropout_kind, weight_drop=weight_drop,
+        layer_norm=layer_norm or None, residual=residual or None, learned_state=learned_state or None, init=init,
         engine=engine,
         precision=precision, minutes=minutes, epochs=epochs, batch=batch, steps=steps, partition=partition,
         optimizer=optimizer, lr=lr, weight_decay=weight_decay,
@@ -267,7 +282,8 @@ def _finish(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | 
     with_cell = f" --cell-file {cell_file}" if cell_file else ""
     print(f"next       {command} generate {run.folder}{with_cell}")
     print(f"           {command} evaluate {run.folder} FILE{with_cell}")
-    print(f"           {command} explain {summary['cell']}{with_cell}")
+    for cell in dict.fromkeys(summary["cell"].split(",")):
+        print(f"           {command} explain {cell.strip()}{with_cell}")
     if as_json:
         print(json.dumps(summary))
 

@@ -3,7 +3,11 @@
 from gatewise.graph.derive import Backward, derive
 from gatewise.graph.evaluate import evaluate
 from gatewise.graph.graph import Graph, Node
+from gatewise.graph.recurrent_dropout import KINDS_OF_RECURRENT_DROPOUT, check_kind, recurrent_dropout
 from gatewise.graph.show import equations, explain
 from gatewise.graph.trace import trace
 
-__all__ = ["Backward", "Graph", "Node", "derive", "equations", "evaluate", "explain", "trace"]
+__all__ = [
+    "KINDS_OF_RECURRENT_DROPOUT", "Backward", "Graph", "Node", "check_kind", "derive", "equations", "evaluate",
+    "explain", "recurrent_dropout", "trace",
+]  # fmt: skip

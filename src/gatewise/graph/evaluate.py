@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,12 @@ def evaluate(nodes: Sequence[Node], leaves: Leaves) -> list[Tensor]:
                 value = leaves["diag", node.of] * args[0]
             case "mean":
                 value = args[0].mean(-1, keepdim=True).expand_as(args[0])
-            case op:
-                value = _POINTWISE[op](*args, *node.parameters)
+            case _:
+                value = pointwise(node, args)
         values.append(value)
     return values
+
+
+def pointwise(node: Node, args: Sequence[Any]) -> Any:
+    """What a pointwise operation makes of its arguments: tensors, or what stands for them."""
+    return _POINTWISE[node.op](*args, *node.parameters)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from gatewise.cells import Cell, check_rate, layer_norm, recurrent_dropout, zoneout
+from gatewise.cells import Cell, check_rate, layer_norm, zoneout
 from gatewise.errors import UserError
+from gatewise.graph import check_kind, recurrent_dropout
 
 
 class Options(TypedDict, total=False):
@@ -46,6 +47,7 @@ class Given:
             if name not in known:
                 raise TypeError(f"unexpected keyword argument '{name}'")
         check_rate(options.get("weight_drop", 0.0), "weight_drop")
+        check_kind(options.get("recurrent_dropout_kind", "gal"))
         for name in ("residual", "learned_state"):
             if not isinstance(options.get(name, False), bool):
                 raise UserError(f"{name}={options[name]!r}: want True or False")
@@ -57,10 +59,13 @@ class Given:
         return [made[id(cell)] for cell in cells]
 
     def _transformed(self, cell: Cell) -> Cell:
+        rate, kind = self.recurrent_dropout, self.recurrent_dropout_kind
+        if rate and kind == "semeniuta":  # on the equations as they are written, which name their candidate
+            cell = recurrent_dropout(cell, rate, kind)
         if self.layer_norm:
             cell = layer_norm(cell)
-        if self.recurrent_dropout:
-            cell = recurrent_dropout(cell, self.recurrent_dropout)
+        if rate and kind == "gal":
+            cell = recurrent_dropout(cell, rate, kind)
         if self.zoneout:
             cell = zoneout(cell, self.zoneout)
         return cell

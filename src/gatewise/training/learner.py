@@ -114,8 +114,7 @@ class TorchLearner:
         saved = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         for index, slots in self._optimizer.state_dict()["state"].items():
             saved |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items() if value is not None}
-        states = () if self._state is None else self._state if isinstance(self._state, tuple) else (self._state,)
-        saved |= {f"{CARRIED}{i}": state for i, state in enumerate(states)}
+        saved |= {f"{CARRIED}{i}": state for i, state in enumerate(self._model.recurrent.layout.flat(self._state))}
         return saved | {"rng": torch.get_rng_state()}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
@@ -127,8 +126,9 @@ class TorchLearner:
             slots.setdefault(int(index), {})[slot] = value.clone()
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        carried = tuple(state.clone() for _, state in sorted(_under(CARRIED, saved).items()))
-        self._state = None if not carried else carried[0] if len(carried) == 1 else carried
+        carried = sorted(_under(CARRIED, saved).items(), key=lambda item: int(item[0]))
+        states = tuple(state.clone() for _, state in carried)
+        self._state = self._model.recurrent.layout.returned(states) if states else None
         torch.set_rng_state(saved["rng"])
 
 

@@ -11,6 +11,7 @@ from gatewise.cells import resolve
 from gatewise.data import KINDS
 from gatewise.engines import check_engine
 from gatewise.errors import UserError, nearest
+from gatewise.graph import KINDS_OF_RECURRENT_DROPOUT
 
 AUTO = -1
 """The embedding that suits the vocabulary."""
@@ -24,15 +25,19 @@ class TextSettings:
     """Everything that decides a run of ``gatewise train text``, besides the text itself.
 
     Attributes:
-        cell: the cell's name.
+        cell: the cell's name; several with commas between, ``lstm,gru``: one a layer, from the lowest up.
         layers: recurrent layers.
-        hidden: units of a layer.
+        hidden: units of a layer; several with commas between, ``"256,128"``: one a layer.
         embedding: features of the learned embedding; 0 is one-hot; -1 is 64 for up to 256 tokens, else 128.
         dropout: on a learned embedding, between layers, before the head.
         zoneout: rate at which units keep their old state (Krueger et al. 2016).
-        recurrent_dropout: on what enters the recurrent products, one mask a window (Gal and Ghahramani 2016).
+        recurrent_dropout: the rate of :func:`gatewise.recurrent_dropout`.
+        recurrent_dropout_kind: "gal" (on what enters the recurrent products, one mask a window) or "semeniuta" (on the
+            candidate, one mask a step).
         weight_drop: of the recurrent matrices (Merity et al. 2018).
         layer_norm: of both projections (Ba et al. 2016).
+        residual: every layer but the first adds its input to its output (Wu et al. 2016).
+        learned_state: the state in which a text starts is learned.
         tokens: "char", "word", "byte" or "bpe".
         vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: 1,024).
         clean: "none", or "d2l" for the book's cleaning (letters only, lower case).
@@ -61,13 +66,16 @@ class TextSettings:
 
     cell: str = "gru"
     layers: int = 1
-    hidden: int = 256
+    hidden: int | str = 256
     embedding: int = AUTO
     dropout: float = 0.1
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
+    recurrent_dropout_kind: str = "gal"
     weight_drop: float = 0.0
     layer_norm: bool = False
+    residual: bool = False
+    learned_state: bool = False
     tokens: str = "char"
     vocabulary: int = 0
     clean: str = "none"
@@ -95,7 +103,7 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         self._check_types()
-        resolve(self.cell)
+        self._check_stack()
         if self.engine != NUMPY_ENGINE:
             check_engine(self.engine, NUMPY_ENGINE)
         for name, choices in _CHOICES.items():
@@ -106,6 +114,8 @@ class TextSettings:
                 raise UserError(f"--{name} {value}: {hint}")
         for field in dataclasses.fields(self):
             value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if field.name == "hidden":
+                value = next((size for size in self.sizes if not 0 < size <= _MOST["hidden"]), self.sizes[0])
             if isinstance(value, str | bool):
                 continue
             if field.name == "embedding" and value == AUTO:
@@ -125,6 +135,16 @@ class TextSettings:
         if self.engine == NUMPY_ENGINE:
             self._check_numpy()
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells' names: one, or one a layer."""
+        return tuple(name.strip() for name in self.cell.split(","))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The layers' units: one number, or one a layer."""
+        return tuple(map(int, str(self.hidden).split(",")))
+
     def embedding_for(self, vocabulary_size: int) -> int:
         """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""
         if self.embedding != AUTO:
@@ -134,14 +154,32 @@ class TextSettings:
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
             value, wanted = getattr(self, field.name), type(field.default)
+            if (
+                field.name == "hidden"
+                and isinstance(value, str)
+                and all(n.strip().isdecimal() for n in value.split(","))
+            ):
+                continue
             right = isinstance(value, (int, float) if wanted is float else wanted)
             if not right or (isinstance(value, bool) and wanted is not bool):
                 kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
                 raise UserError(f"--{field.name.replace('_', '-')} {value!r}: want {kind}")
 
+    def _check_stack(self) -> None:
+        for cell in self.cells:
+            resolve(cell)
+        if str(self.hidden).isdecimal():
+            object.__setattr__(self, "hidden", int(self.hidden))
+        if {len(self.cells), len(self.sizes)} - {1, self.layers}:
+            raise UserError(
+                f"--cell {self.cell} --hidden {self.hidden} --layers {self.layers}: want one cell and one size, or as "
+                "many as there are layers; where several are given, --layers can be left out"
+            )
+
     def _check_numpy(self) -> None:
         fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
         fixed |= {"zoneout": 0.0, "recurrent_dropout": 0.0, "weight_drop": 0.0, "layer_norm": False}
+        fixed |= {"residual": False, "learned_state": False}
         for name, value in fixed.items():
             if getattr(self, name) != value:
                 raise UserError(
@@ -158,6 +196,7 @@ _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("cosine", "constant"),
     "init": ("default", "d2l"),
+    "recurrent_dropout_kind": KINDS_OF_RECURRENT_DROPOUT,
     "keep": ("best", "last"),
 }
 _POSITIVE = {"layers", "hidden", "batch", "steps", "lr", "evaluations"}
@@ -178,6 +217,12 @@ _NUMPY_DEFAULTS: dict[str, Any] = {
     "cell": "gru-before", "embedding": 0, "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
     "dropout": 0.0,
 }  # fmt: skip
+
+
+def listed(cell: str | None, hidden: int | str | None) -> int | None:
+    """How many layers a list of cells or of sizes is for; None where there is no list."""
+    count = max(str(cell).count(","), str(hidden).count(",")) + 1
+    return count if count > 1 else None
 
 
 def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
@@ -202,10 +247,15 @@ def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
         raise UserError("--heldout: --train-tokens (or the recipe) says already what is held out: all the rest")
     if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
         raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
+    if given.get("recurrent_dropout_kind") and not given.get("recurrent_dropout"):
+        raise UserError("--recurrent-dropout-kind: nothing is dropped; give the rate too, --recurrent-dropout 0.1")
     for one, other in (("epochs", "minutes"), ("minutes", "epochs")):
         # A budget that is given replaces the default or the recipe's; both given is both: whichever ends first.
         if given.get(one) and other not in given:
             given[other] = 0
+    given.setdefault("layers", listed(given.get("cell"), given.get("hidden")) or values.get("layers"))
+    if given["layers"] is None:
+        del given["layers"]
     try:
         return TextSettings(**(values | given))
     except TypeError as error:

@@ -58,16 +58,22 @@ def model_config(settings: TextSettings, vocabulary_size: int) -> dict[str, Any]
     """What :class:`gatewise.LanguageModel` is made with."""
     return {
         "vocabulary_size": vocabulary_size,
-        "cell": settings.cell,
-        "hidden_size": settings.hidden,
+        "cell": _one_or_all(settings.cells),
+        "hidden_size": _one_or_all(settings.sizes),
         "num_layers": settings.layers,
         "embedding_size": settings.embedding_for(vocabulary_size),
         "dropout": settings.dropout,
-        **{name: value for name in _NOISE if (value := getattr(settings, name))},
+        **{name: value for name in _NOISE if (value := getattr(settings, name)) != getattr(_PLAIN, name)},
     }
 
 
-_NOISE = ("zoneout", "recurrent_dropout", "weight_drop", "layer_norm")
+_NOISE = ("zoneout", "recurrent_dropout", "recurrent_dropout_kind", "weight_drop", "layer_norm")
+_NOISE += ("residual", "learned_state")
+_PLAIN = TextSettings()
+
+
+def _one_or_all(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
@@ -77,7 +83,7 @@ def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
     torch.manual_seed(settings.seed)
     if settings.engine == NUMPY_ENGINE:
         scale = 0.01 if settings.init == "d2l" else None
-        gru = scratch.GRU(size, settings.hidden, size, scale, settings.seed, np.float32)
+        gru = scratch.GRU(size, settings.sizes[0], size, scale, settings.seed, np.float32)
         return NumpyLearner(gru, prepared.task, settings.clip)
     precision = None if settings.precision == "float32" else settings.precision
     model = LanguageModel(**config, engine=settings.engine, precision=precision)
@@ -136,7 +142,7 @@ def train_text(
     prepared = prepare(text, settings, say=watch.report.say)
     data = source.to_config(text)
     learner = _learner(settings, prepared)
-    run = Run.create(out, f"{source.name}-{settings.cell}")
+    run = Run.create(out, f"{source.name}-{'-'.join(settings.cells)}")
     with run.lock():
         run.write_config("text", asdict(settings), data)
         journal = Journal.for_epochs_of(len(prepared.task.batches(0)))

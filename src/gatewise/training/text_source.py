@@ -137,30 +137,38 @@ def read_settings(run: Run) -> tuple[TextSettings, Source]:
 def check_cell(path: Path, model: Any) -> None:
     """Raise if a configuration names a cell that is not registered here."""
     cell = model.get("cell") if isinstance(model, dict) else None
-    if isinstance(cell, str) and cell not in CELLS:
-        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
+    for name in cell.split(",") if isinstance(cell, str) else cell if isinstance(cell, list) else ():
+        if isinstance(name, str) and name.strip() not in CELLS:
+            raise UserError(
+                f"{path}: no cell is called '{name}' here; give the file that registers it: --cell-file FILE"
+            )
 
 
 def fingerprint(model: LanguageModel) -> str:
-    """A mark of the cell's equations: another cell of the same name would make nonsense of the weights.
+    """A mark of the cells' equations: another cell of the same name would make nonsense of the weights.
 
     Empty for a cell that cannot be traced.
     """
+    cells = {id(layer.cell): layer.cell for layer in model.recurrent.shapes}
     try:
-        graph = trace(model.recurrent.cell)
+        graphs = [trace(cell) for cell in cells.values()]
     except UnsupportedOperationError:
         return ""
-    return hashlib.sha256(repr((graph.nodes, graph.results, graph.connections)).encode()).hexdigest()[:16]
+    parts = [(graph.nodes, graph.results, graph.connections) for graph in graphs]
+    return hashlib.sha256(repr(parts[0] if len(parts) == 1 else parts).encode()).hexdigest()[:16]
 
 
 def check_equations(path: Path, model: LanguageModel) -> None:
-    """Raise if a model's cell is not the one whose weights are in a file."""
-    about, cell = read_about(path)[0], model.recurrent.cell.written.name
+    """Raise if a model's cells are not those whose weights are in a file."""
+    about = read_about(path)[0]
     recorded, named = about.get("equations"), about.get("model")
-    if isinstance(named, dict) and named.get("cell") == cell and recorded and fingerprint(model) not in ("", recorded):
+    listed = named.get("cell") if isinstance(named, dict) else None
+    names = [layer.cell.written.name for layer in model.recurrent.shapes]
+    same = names == (listed if isinstance(listed, list) else [listed] * len(names))
+    if same and recorded and fingerprint(model) not in ("", recorded):
         raise UserError(
-            f"{path}: was trained with other equations of '{model.recurrent.cell.name}' than those here; give the "
-            "file with the cell it was trained with: --cell-file FILE"
+            f"{path}: was trained with other equations of '{', '.join(dict.fromkeys(names))}' than those here; give "
+            "the file with the cell it was trained with: --cell-file FILE"
         )
 
 

@@ -23,7 +23,7 @@ from gatewise.engines.native.emit import emit
 from gatewise.engines.native.kernel import Kernel
 from gatewise.engines.native.notice import say
 from gatewise.errors import UserError
-from gatewise.graph import trace
+from gatewise.graph import Graph, trace
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 """The precisions that have kernels, and what they are called in C++."""
@@ -109,7 +109,7 @@ def _is_number(value: Any) -> bool:
 
 def _snapshot(value: Any) -> Any:
     """A value that stays as it is. Raises TypeError for what may change unseen."""
-    if isinstance(value, int | float | str | Mask | None):
+    if isinstance(value, int | float | str | Mask | Graph | None):
         return value
     if isinstance(value, tuple | list):
         return tuple(map(_snapshot, value))
