@@ -154,13 +154,9 @@ class TextSettings:
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
             value, wanted = getattr(self, field.name), type(field.default)
-            if (
-                field.name == "hidden"
-                and isinstance(value, str)
-                and all(n.strip().isdecimal() for n in value.split(","))
-            ):
-                continue
             right = isinstance(value, (int, float) if wanted is float else wanted)
+            if field.name == "hidden" and isinstance(value, str):
+                right = all(size.strip().removeprefix("-").isdecimal() for size in value.split(","))
             if not right or (isinstance(value, bool) and wanted is not bool):
                 kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
                 raise UserError(f"--{field.name.replace('_', '-')} {value!r}: want {kind}")
@@ -168,7 +164,7 @@ class TextSettings:
     def _check_stack(self) -> None:
         for cell in self.cells:
             resolve(cell)
-        if str(self.hidden).isdecimal():
+        if "," not in str(self.hidden):
             object.__setattr__(self, "hidden", int(self.hidden))
         if {len(self.cells), len(self.sizes)} - {1, self.layers}:
             raise UserError(
