@@ -48,7 +48,7 @@ def pretend(costs):
 
     def ratio(first, other, task, vocabulary_size):
         asked.append((other.cell, other.hidden))
-        one, two = (costs[s.cell] * s.hidden**2 for s in (first, other))
+        one, two = (costs[s.cell] * s.sizes[0] ** 2 for s in (first, other))
         return two / one
 
     return ratio, asked

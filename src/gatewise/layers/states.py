@@ -55,10 +55,6 @@ class StateLayout:
             )
         return tuple(t for entry, names in zip(entries, self._names, strict=True) for t in _flat(entry, names))
 
-    def flat(self, hx: Any) -> States:
-        """As :meth:`given`; none for None."""
-        return () if hx is None else self.given(hx)
-
     def returned(self, states: States) -> Any:
         """The user's form of flat states."""
         if self.together:

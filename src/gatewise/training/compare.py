@@ -15,13 +15,15 @@ import torch
 from gatewise.cells import resolve
 from gatewise.errors import UserError, nearest
 from gatewise.layers import LanguageModel
-from gatewise.tasks import TextTask
+from gatewise.tasks import TextTask, perplexity
 from gatewise.training.checkpoint import write_text
+from gatewise.training.lifecycle import Watch
 from gatewise.training.match import matching_size, step_ratio
-from gatewise.training.metrics import finite, perplexity
+from gatewise.training.metrics import finite
 from gatewise.training.run import Run
-from gatewise.training.settings import TextSettings, listed
-from gatewise.training.text_run import Watch, model_config, train_text
+from gatewise.training.settings import listed
+from gatewise.training.text_run import model_config, train_text
+from gatewise.training.text_settings import TextSettings
 from gatewise.training.text_source import Source, prepare
 
 MATCHES = ("params", "time", "hidden")

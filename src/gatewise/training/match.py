@@ -11,9 +11,9 @@ import torch
 
 from gatewise.layers import LanguageModel
 from gatewise.tasks import TextTask
-from gatewise.training.learner import Learner, TorchLearner
-from gatewise.training.settings import TextSettings
+from gatewise.training.learner import Learner, torch_learner
 from gatewise.training.text_run import model_config
+from gatewise.training.text_settings import TextSettings
 
 _WARMING, _ROUNDS, _SECONDS = 2, 5, 0.5
 
@@ -73,5 +73,4 @@ def step_ratio(
 def _learner(settings: TextSettings, task: TextTask, vocabulary_size: int) -> Learner:
     precision = None if settings.precision == "float32" else settings.precision
     model = LanguageModel(**model_config(settings, vocabulary_size), engine=settings.engine, precision=precision)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    return TorchLearner(model, task, optimizer, settings.clip)
+    return torch_learner(model, task, settings)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatewise.cells import CELLS
 from gatewise.data import (
     UNKNOWN,
     Tokenizer,
@@ -18,13 +17,12 @@ from gatewise.data import (
     read_text,
     tokenizer_from_config,
 )
-from gatewise.errors import UnsupportedOperationError, UserError
-from gatewise.graph import trace
-from gatewise.layers import LanguageModel
+from gatewise.errors import UserError
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
-from gatewise.training.settings import TextSettings
+from gatewise.training.settings import read_settings
+from gatewise.training.text_settings import TextSettings
 
 PYTHON_REFERENCE = "python-reference"
 """The name of the text that every CPython carries."""
@@ -120,56 +118,9 @@ def prepare(
     return Prepared(tokenizer, task, train_text)
 
 
-def read_settings(run: Run) -> tuple[TextSettings, Source]:
-    """The settings and the source that a run's ``config.toml`` records."""
-    config = run.read_config()
-    if config["task"] != "text":
-        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of text; give a text run")
-    check_cell(run.config_file, config.get("settings"))
-    try:
-        return TextSettings(**config["settings"]), Source.from_config(config["data"])
-    except UserError as error:
-        raise UserError(f"{run.config_file}: {error}") from None
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
-
-
-def check_cell(path: Path, model: Any) -> None:
-    """Raise if a configuration names a cell that is not registered here."""
-    cell = model.get("cell") if isinstance(model, dict) else None
-    for name in cell.split(",") if isinstance(cell, str) else cell if isinstance(cell, list) else ():
-        if isinstance(name, str) and name.strip() not in CELLS:
-            raise UserError(
-                f"{path}: no cell is called '{name}' here; give the file that registers it: --cell-file FILE"
-            )
-
-
-def fingerprint(model: LanguageModel) -> str:
-    """A mark of the cells' equations: another cell of the same name would make nonsense of the weights.
-
-    Empty for a cell that cannot be traced.
-    """
-    cells = {id(layer.cell): layer.cell for layer in model.recurrent.shapes}
-    try:
-        graphs = [trace(cell) for cell in cells.values()]
-    except UnsupportedOperationError:
-        return ""
-    parts = [(graph.nodes, graph.results, graph.connections) for graph in graphs]
-    return hashlib.sha256(repr(parts[0] if len(parts) == 1 else parts).encode()).hexdigest()[:16]
-
-
-def check_equations(path: Path, model: LanguageModel) -> None:
-    """Raise if a model's cells are not those whose weights are in a file."""
-    about = read_about(path)[0]
-    recorded, named = about.get("equations"), about.get("model")
-    listed = named.get("cell") if isinstance(named, dict) else None
-    names = [layer.cell.written.name for layer in model.recurrent.shapes]
-    same = names == (listed if isinstance(listed, list) else [listed] * len(names))
-    if same and recorded and fingerprint(model) not in ("", recorded):
-        raise UserError(
-            f"{path}: was trained with other equations of '{', '.join(dict.fromkeys(names))}' than those here; give "
-            "the file with the cell it was trained with: --cell-file FILE"
-        )
+def recorded(run: Run) -> tuple[TextSettings, Source]:
+    """The settings and the source of a text run."""
+    return read_settings(run, "text", TextSettings, Source.from_config)
 
 
 def same_text(run: Run, source: Source) -> str:
