@@ -13,6 +13,7 @@ from gatewise.engines import Request, Weights
 from gatewise.engines.eager import EagerEngine
 from gatewise.errors import UserError
 from gatewise.layers.noise import with_noise
+from gatewise.training.gates import roles
 
 T, B, H = 6, 4, 7
 EVERYTHING = {"layer_norm": True, "zoneout": 0.2, "recurrent_dropout": 0.3, "weight_drop": 0.25}
@@ -304,6 +305,14 @@ class TestBadInput:
     def test_an_unknown_option(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'zonout'"):
             gatewise.GRU(3, 5, zonout=0.1)  # type: ignore[call-arg]
+
+
+def test_the_equations_keep_their_letters():
+    """What a gate does is found by its name: where it is lost, so are the gates' pictures and their initialisation."""
+    cell = recurrent_dropout("gru", 0.1, "semeniuta")
+    assert [name for _, name in gatewise.trace(cell).names] == ["r", "z", "n"]
+    assert roles(layer_norm(cell)).keys() == roles("gru").keys() == {"z"}
+    assert "h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}" in gatewise.graph.equations(cell)  # type: ignore[attr-defined]
 
 
 def test_every_cell_with_a_candidate_has_it_dropped():

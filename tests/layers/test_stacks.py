@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import gatewise
 from gatewise import LanguageModel, Recurrent
 from gatewise.errors import UserError
-from gatewise.layers import detach
+from gatewise.layers import detach, initialise_like_the_book
 from gatewise.tasks import Sampling
 from gatewise.tasks.generate import generate_tokens
 
@@ -283,6 +283,13 @@ def test_the_numbers_of_torch_are_drawn():
             assert torch.equal(layer.get_parameter(name.replace("_l0", f"_l{k}")), value)
 
 
+@pytest.mark.parametrize("options", [{"hidden_size": [5, 4]}, {"hidden_size": 5, "residual": True}], ids=str)
+def test_traced_by_torchs_compiler(options):
+    layer, x = Recurrent(["lstm", "gru"], I, learned_state=True, engine="eager", **options), torch.randn(T, B, I)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
 def test_copies_and_pickles():
     layer, x = Recurrent(["lstm", "gru"], I, [5, 4], learned_state=True), torch.randn(T, B, I)
     for again in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):  # noqa: S301  (our own bytes)
@@ -384,6 +391,12 @@ class TestLanguageModels:
         _, state = model(torch.zeros(3, 2, dtype=torch.long))
         assert not any(part.requires_grad for part in flat(detach(state)))
         assert model.head.in_features == 5
+
+    def test_the_book_s_weights_leave_the_start_at_zero(self):
+        model = LanguageModel(11, "gru", 6, learned_state=True)
+        initialise_like_the_book(model)
+        assert not model.recurrent.get_parameter("initial_h_l0").any()
+        assert 0.005 < model.recurrent.get_parameter("weight_hh_l0").std() < 0.02
 
     def test_no_second_direction(self):
         with pytest.raises(UserError, match="would see the tokens that are to be predicted"):

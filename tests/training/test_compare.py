@@ -60,7 +60,7 @@ def test_or_the_time_of_a_step(source, tmp_path):
     cells = ["gru", "rnn", "lstm", "rnn:hidden=5"]
     settings = replace(SETTINGS, hidden=120)
     found = variants(cells, source, settings, "time", tmp_path, said.append, ratio)
-    sizes = [v.settings.hidden for v in found]
+    sizes = [v.settings.sizes[0] for v in found]
     assert sizes[0] == 120
     assert sizes[1] == pytest.approx(240, rel=1 / 32)
     assert sizes[2] == pytest.approx(60, rel=1 / 32)

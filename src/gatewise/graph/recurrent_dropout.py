@@ -10,7 +10,7 @@ from gatewise.cells import Cell, CellLike, Mapped, Mask, Transform, check_rate, 
 from gatewise.errors import UserError, nearest
 from gatewise.graph.evaluate import pointwise
 from gatewise.graph.graph import Graph
-from gatewise.graph.trace import trace
+from gatewise.graph.trace import Symbol, trace
 
 KINDS_OF_RECURRENT_DROPOUT = ("gal", "semeniuta")
 
@@ -117,6 +117,8 @@ class _CandidateDropout(_RecurrentDropout):
                 case _:
                     value = pointwise(node, args)
             values.append(value * kept if len(values) == self._candidate else value)
+        if isinstance(kept, Symbol):
+            kept.tracer.named |= {name: values[i] for i, name in self._graph.names}
         return tuple(values[i] for i in self._graph.results)
 
 
