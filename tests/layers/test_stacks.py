@@ -241,6 +241,16 @@ def test_every_gradient_is_that_of_finite_differences(engine):
     torch.autograd.gradcheck(run, (x, *weights), fast_mode=True)
 
 
+def test_the_scan_runs_stacks_of_cells_that_it_takes():
+    layer = Recurrent(["min-gru", "min-lstm"], I, 5, residual=True, dtype=torch.float64, engine="scan")
+    x, hx = torch.randn(T, B, I, dtype=torch.float64), torch.randn(2, B, 5, dtype=torch.float64)
+    found = layer(x, hx, lengths=LENGTHS)
+    layer.engine = "eager"
+    torch.testing.assert_close(found, layer(x, hx, lengths=LENGTHS))
+    with pytest.raises(UserError, match="layer 1: scan"):
+        gatewise.which(Recurrent(["min-gru", "gru"], I, 5, engine="scan"))
+
+
 def test_one_engine_runs_all_layers_and_which_says_so():
     class Odd(gatewise.Cell):
         gates = ("n",)

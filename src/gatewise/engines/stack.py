@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -37,6 +37,12 @@ def refusal(engine: Engine, asked: Request | Stack) -> str | None:
         return engine.refuses(asked)
     reasons = map(engine.refuses, asked.layers)
     return next((f"layer {k}: {reason}" for k, reason in enumerate(reasons) if reason), None)
+
+
+def overtaking(overtakes: Callable[[str, Request], str | None], name: str, asked: Request | Stack) -> str | None:
+    """Why an engine is better than the engine ``name`` for what is asked, all of its layers; None if it is not."""
+    reasons = [overtakes(name, one) for one in (asked.layers if isinstance(asked, Stack) else (asked,))]
+    return reasons[0] if all(reasons) else None
 
 
 def description(engine: Engine, asked: Request | Stack) -> str:

@@ -34,6 +34,7 @@ from gatewise.layers.checks import (
     check_state_dims,
     check_tokens,
 )
+from gatewise.layers.inputs import steps_and_rows
 from gatewise.layers.noise import with_noise
 from gatewise.layers.options import Given, Options
 from gatewise.layers.shapes import (
@@ -252,20 +253,22 @@ class Recurrent(nn.Module):
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
     def request(self, x: Any = None) -> Request | Stack:
-        """What an engine is asked to run."""
-        del x  # no engine's choice depends on the input yet
-        return self._request(self._weights())
+        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: for any."""
+        steps, rows = (None, None) if x is None else steps_and_rows(x, self.batch_first)
+        return self._request(self._weights(), steps, rows)
 
-    def _request(self, weights: tuple[tuple[Weights, ...], ...]) -> Request | Stack:
-        bf16, layers = self.precision == "bf16", self.shapes
+    def _request(
+        self, weights: tuple[tuple[Weights, ...], ...], steps: int | None, rows: int | None
+    ) -> Request | Stack:
+        bf16, how = self.precision == "bf16", (self.dropout, self.training)
         if self._alike:
-            first = layers[0]
-            return Request(first.cell, first.connections, weights, first.bias, self.dropout, self.training, bf16)
+            one = self.shapes[0]
+            return Request(one.cell, one.connections, weights, one.bias, *how, bf16, steps, rows)
         requests = (
-            Request(layer.cell, layer.connections, (directions,), layer.bias, 0.0, self.training, bf16)
-            for layer, directions in zip(layers, weights, strict=True)
+            Request(one.cell, one.connections, (directions,), one.bias, 0.0, self.training, bf16, steps, rows)
+            for one, directions in zip(self.shapes, weights, strict=True)
         )
-        return Stack(tuple(requests), self.dropout, self.training, self.residual)
+        return Stack(tuple(requests), *how, self.residual)
 
     def _weights(self) -> tuple[tuple[Weights, ...], ...]:
         """Per layer and direction; gathered once, and again when one of the parameters is another."""
@@ -381,10 +384,11 @@ class Recurrent(nn.Module):
         given: Input = (
             Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
         )
+        known = not torch.compiler.is_compiling()  # there, sizes may be symbols
         weights, weight_drop = self._weights(), self.weight_drop
         if self.training and (weight_drop or self._masked):
             weights = with_noise(weights, self.shapes, x, weight_drop)
-        request = self._request(weights)
+        request = self._request(weights, *(x.shape[:2] if known else (None, None)))
         engine = choose(request, self.engine)
         if isinstance(request, Request):
             return engine.run(request, given, lengths, states)

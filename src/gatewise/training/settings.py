@@ -119,7 +119,7 @@ class NetworkSettings(TrainingSettings):
     layer_norm: bool = setting(False, "Normalise both projections of every step (Ba 2016)", "Model")
     residual: bool = setting(False, "Every layer but the first adds its input to its output (Wu 2016)", "Model")
     learned_state: bool = setting(False, "Learn the state in which a sequence starts", "Model")
-    engine: str = setting("auto", "`auto`, `native`, `torch` or `eager`", "Model")
+    engine: str = setting("auto", "`auto`, `native`, `torch`, `scan` or `eager`", "Model")
     precision: str = setting(
         "float32", "`float32`, or `bf16` for the products: faster on a CPU with AMX", "Model",
         choices=("float32", "bf16"),
