@@ -40,7 +40,6 @@ from gatewise.layers.options import Given, Options
 from gatewise.layers.shapes import (
     INITIAL,
     PARTS,
-    check_residual,
     depth,
     one_a_layer,
     resolve_each,
@@ -160,14 +159,12 @@ class Recurrent(nn.Module):
         self.learned_state = given.learned_state
         self.engine = given.engine
         self.precision = given.precision
-        self.shapes = shapes_of(cells, sizes, input_size, proj_size, bias, 2 if bidirectional else 1)
+        self.shapes = shapes_of(cells, sizes, input_size, proj_size, bias, len(self._suffixes()), self.residual)
         self.layout = StateLayout(self.shapes)
         self._alike = not self.residual and len({(id(s.cell), s.hidden_size) for s in self.shapes}) == 1
         self._masked = any(shape.cell.masks for shape in self.shapes)
         for each in cells if proj_size else ():
             check_projection(each)
-        if self.residual:
-            check_residual(self.shapes)
         for name, shape in self._named_shapes():
             setattr(self, name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -252,9 +249,9 @@ class Recurrent(nn.Module):
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
-    def request(self, x: Any = None) -> Request | Stack:
-        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: for any."""
-        steps, rows = (None, None) if x is None else steps_and_rows(x, self.batch_first)
+    def request(self, x: Any = None, steps: int | None = None) -> Request | Stack:
+        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: any, of so many steps."""
+        steps, rows = (steps, None) if x is None else steps_and_rows(x, self.batch_first)
         return self._request(self._weights(), steps, rows)
 
     def _request(

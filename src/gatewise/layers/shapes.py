@@ -115,9 +115,14 @@ def resolve_each(cells: Sequence[Any]) -> list[Cell]:
 
 
 def shapes_of(
-    cells: Sequence[Cell], sizes: Sequence[int], input_size: int, proj_size: int, bias: bool, directions: int
-) -> tuple[LayerShape, ...]:
-    """The layers from the lowest up, each fed with the output of the one below."""
+    cells: Sequence[Cell], sizes: Sequence[int], input_size: int, proj_size: int, bias: bool, directions: int,
+    residual: bool,
+) -> tuple[LayerShape, ...]:  # fmt: skip
+    """The layers from the lowest up, each fed with the output of the one below.
+
+    Raises:
+        UserError: ``residual``, and a layer but the first whose output has not the size of its input.
+    """
     shapes: list[LayerShape] = []
     used: dict[tuple[int, int], Connections] = {}
     for cell, hidden in zip(cells, sizes, strict=True):
@@ -126,11 +131,12 @@ def shapes_of(
             used[key] = connections(cell, hidden)
         below = shapes[-1].output_size if shapes else input_size
         shapes.append(LayerShape(cell, used[key], below, hidden, proj_size, bias and cell.biased, directions))
+    if residual:
+        _check_residual(shapes)
     return tuple(shapes)
 
 
-def check_residual(shapes: Sequence[LayerShape]) -> None:
-    """Raise unless every layer but the first has an output of its input's size."""
+def _check_residual(shapes: Sequence[LayerShape]) -> None:
     if len(shapes) == 1:
         raise UserError("residual: a single layer has none; the first layer's input is not added; give num_layers=2")
     for k, shape in enumerate(shapes[1:], start=1):
