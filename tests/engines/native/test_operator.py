@@ -143,7 +143,7 @@ def test_a_token_outside_the_table_is_refused_by_the_operator_itself():
             operator.scan(*arguments)
 
 
-@pytest.mark.parametrize("key", ["gru float64 0", "gru float16 0", "nobody's float64 0"])
+@pytest.mark.parametrize("key", ["gru double 0", "gru half 0", "nobody's double 0"])
 def test_an_unknown_kernel_is_refused(key):
     """Of other equations, of a precision that there is none of, of a cell that is not known here."""
     with pytest.raises((KeyError, RuntimeError), match=f"{key}: this program needs the kernel of a cell"):
