@@ -6,7 +6,7 @@ import torch
 import gatewise
 from gatewise import UserError
 from gatewise.training.checkpoint import write_tensors
-from gatewise.training.text_source import check_equations, fingerprint
+from gatewise.training.weights import check_equations, fingerprint
 
 
 def model_of(share):
