@@ -84,12 +84,19 @@ def test_explain(gatewise_):
     assert latex.out != answer.out
 
 
+def test_explain_says_that_a_cell_is_linear(gatewise_):
+    assert "\n  a_t = 1 − z\n  b_t = z ⊙ (W_n x_t + b_n)\n" in gatewise_("explain", "min-gru").out
+    assert "a_{t} &= 1 - z" in gatewise_("explain", "min-gru", "--latex").out
+    assert "Linear in" not in gatewise_("explain", "gru").out
+
+
 def test_doctor(gatewise_):
     answer = gatewise_("doctor")
     assert (answer.code, answer.err) == (0, "")
     for row in (
         "gatewise", "Python", "PyTorch", "CPU", "threads", "GPU", "compiler", "kernel cache", "kernels",
-        "engine native", "engine torch", "engine eager", "extra bpe", "extra compiler", "extra tensorboard",
+        "engine native", "engine torch", "engine scan", "engine eager",
+        "extra bpe", "extra compiler", "extra tensorboard",
     ):  # fmt: skip
         assert re.search(rf"^{row}  +\S", answer.out, re.MULTILINE), row
 

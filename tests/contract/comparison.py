@@ -30,7 +30,7 @@ NATIVE = [kernel for kernel in DISTINCT if kernel[1] == "native"]
 
 
 def random_layer(
-    cell: str | type[Cell],
+    cell: str | type[Cell] | Cell,
     engine: str,
     hidden: int = 7,
     dtype: torch.dtype = torch.float64,

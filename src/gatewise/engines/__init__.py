@@ -1,4 +1,7 @@
-"""What runs a cell over time. ``ENGINES`` is the ordered table: the first engine that does not refuse runs."""
+"""What runs a cell over time. ``ENGINES`` is the ordered table: the first engine that does not refuse runs.
+
+Unless one after it says that for this input it is the better one.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from torch import Tensor
 from gatewise.engines.eager import EagerEngine
 from gatewise.engines.native import NativeEngine
 from gatewise.engines.native.build import tell_failures
-from gatewise.engines.request import Engine, Input, Request, States, Tokens, Weights
+from gatewise.engines.request import Engine, Input, Overtaking, Request, States, Tokens, Weights
+from gatewise.engines.scan import ScanEngine
 from gatewise.engines.torch import TorchEngine
 from gatewise.errors import UserError, nearest
 
-ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), EagerEngine()]
+ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), ScanEngine(), EagerEngine()]
 """In the order of preference. A new engine is one module and one entry here."""
 
 __all__ = [
-    "ENGINES", "Choice", "Engine", "Input", "Request", "States", "Tokens", "Weights", "check_engine", "check_precision",
-    "choose", "reason", "which",
+    "ENGINES", "Choice", "Engine", "Input", "Overtaking", "Request", "States", "Tokens", "Weights", "check_engine",
+    "check_precision", "choose", "reason", "which",
 ]  # fmt: skip
 
 
@@ -55,18 +59,32 @@ def choose(request: Request, name: str = "auto") -> Engine:
             if refusal is None:
                 if refusals:
                     tell_failures(engine.name)
-                return engine
+                return engine if name != "auto" else _overtaking(engine, request)[0]
             refusals.append(refusal)
     check_engine(name)
     raise UserError(f"engine '{name}' cannot run this: {'; '.join(refusals)}; use engine='auto'")
+
+
+def _overtaking(engine: Engine, request: Request) -> tuple[Engine, str | None]:
+    """The engine that overtakes this one, and why; itself where none does."""
+    for other in ENGINES[ENGINES.index(engine) + 1 :]:
+        overtakes = getattr(other, "overtakes", None)
+        why = None if overtakes is None else overtakes(engine.name, request)
+        if why is not None and other.refuses(request) is None:
+            return other, why
+    return engine, None
 
 
 def reason(engine: Engine, request: Request, name: str = "auto") -> str:
     """Why this engine was chosen: what it does, and what kept those before it from the request."""
     if name != "auto":
         return "asked for"
-    refusals = [other.refuses(request) for other in ENGINES[: ENGINES.index(engine)]]
-    return "; ".join([engine.describe(request), *(refusal for refusal in refusals if refusal)])
+    said = [engine.describe(request)]
+    for other in ENGINES[: ENGINES.index(engine)]:
+        refusal = other.refuses(request)
+        overtaken = _overtaking(other, request) if refusal is None else None
+        said += [refusal] if refusal else [overtaken[1]] if overtaken and overtaken[1] else []
+    return "; ".join(said)
 
 
 def which(layer: Any, x: Tensor | None = None) -> Choice:
@@ -74,7 +92,7 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
 
     Args:
         layer: a :class:`gatewise.Recurrent`, or a model with one.
-        x: an input, for engines whose choice depends on it.
+        x: an input; without one the choice is that for inputs of no particular length.
 
     Example:
         >>> import gatewise

@@ -2,8 +2,11 @@
 
 from gatewise.graph.derive import Backward, derive
 from gatewise.graph.evaluate import evaluate
+from gatewise.graph.explain import equations, explain
 from gatewise.graph.graph import Graph, Node
-from gatewise.graph.show import equations, explain
+from gatewise.graph.linear import Linear, NotLinear, linear
 from gatewise.graph.trace import trace
 
-__all__ = ["Backward", "Graph", "Node", "derive", "equations", "evaluate", "explain", "trace"]
+__all__ = [
+    "Backward", "Graph", "Linear", "Node", "NotLinear", "derive", "equations", "evaluate", "explain", "linear", "trace",
+]  # fmt: skip

@@ -206,10 +206,22 @@ class Recurrent(nn.Module):
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
     def request(self, x: Any = None) -> Request:
-        """What an engine is asked to run."""
-        del x  # no engine's choice depends on the input yet
+        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: for any."""
+        steps, rows = (None, None) if x is None else self._steps_and_rows(x)
+        return self._request(steps, rows)
+
+    def _steps_and_rows(self, x: Tensor | PackedSequence) -> tuple[int, int]:
+        """T and B of an input as the layer takes it."""
+        if isinstance(x, PackedSequence):
+            return len(x.batch_sizes), int(x.batch_sizes[0])
+        if x.dim() < (3 if x.is_floating_point() else 2):
+            return x.shape[0], 1
+        return (x.shape[1], x.shape[0]) if self.batch_first else (x.shape[0], x.shape[1])
+
+    def _request(self, steps: int | None, rows: int | None) -> Request:
         bf16 = self.__dict__.get("precision") == "bf16"  # a layer unpickled from an older version has none
-        return Request(self.cell, self.connections, self._weights(), self.bias, self.dropout, self.training, bf16)
+        weights, training = self._weights(), self.training
+        return Request(self.cell, self.connections, weights, self.bias, self.dropout, training, bf16, steps, rows)
 
     def _weights(self) -> tuple[tuple[Weights, ...], ...]:
         """Per layer and direction; gathered once, and again when one of the parameters is another."""
@@ -307,7 +319,8 @@ class Recurrent(nn.Module):
         given: Input = (
             Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
         )
-        request = self.request(x)
+        known = not torch.compiler.is_compiling()  # there, sizes may be symbols
+        request = self._request(*(x.shape[:2] if known else (None, None)))
         weight_drop = self.__dict__.get("weight_drop", 0.0)
         if self.training and (self.cell.masks or weight_drop):
             request = replace(request, weights=self._with_noise(request.weights, x, weight_drop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -48,7 +48,7 @@ def layer_of(model: Model) -> Recurrent:
 
 def route(model: Model) -> Route:
     """The way that a model's steps take."""
-    request = layer_of(model).request()
+    request = replace(layer_of(model).request(), steps=1)
     engine = choose(request, layer_of(model).engine)
     why = reason(engine, request, layer_of(model).engine)
     if not isinstance(engine, Streams):

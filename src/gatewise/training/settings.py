@@ -106,7 +106,7 @@ class NetworkSettings(TrainingSettings):
     )
     weight_drop: float = setting(0.0, "Dropout of recurrent weights (Merity 2018)", "Model", share=True)
     layer_norm: bool = setting(False, "Normalise both projections of every step (Ba 2016)", "Model")
-    engine: str = setting("auto", "`auto`, `native`, `torch` or `eager`", "Model")
+    engine: str = setting("auto", "`auto`, `native`, `torch`, `scan` or `eager`", "Model")
     precision: str = setting(
         "float32", "`float32`, or `bf16` for the products: faster on a CPU with AMX", "Model",
         choices=("float32", "bf16"),
