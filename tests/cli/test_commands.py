@@ -208,6 +208,9 @@ def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, mon
     gatewise.CELLS.pop("half")
     for name in ("generate", "evaluate", "resume"):
         assert "--cell-file" in refused(name, run)
+    file.write_text(CELL.replace("0.5 * h + 0.5 * c", "0.25 * h + 0.75 * c"))
+    for name in ("generate", "evaluate", "resume"):
+        assert "other equations of 'half'" in gatewise_(name, run, *own).refusal
 
 
 def test_a_stack_of_two_cells(tmp_path, text_file, gatewise_, refused, small, monkeypatch):

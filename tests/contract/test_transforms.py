@@ -88,28 +88,32 @@ class TestPapers:
             h = np.where(m, new, h) if training else 0.7 * new + 0.3 * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
-    def test_zoneout_of_lstm_keeps_the_step_apart(self):
+    @pytest.mark.parametrize("training", [True, False])
+    def test_zoneout_of_lstm_keeps_the_step_apart(self, training):
         """Krueger et al., equation 5: the output sees the cell state before zoneout."""
-        layer = noisy("lstm", "eager", {"zoneout": {"c": 0.5, "h": 0.25}})
+        rates = {"c": 0.5, "h": 0.125}
+        layer = noisy("lstm", "eager", {"zoneout": rates}, training)
         x, (h, c) = random_input(T, B).numpy(), (s[0].numpy() for s in random_states(layer, B))
         W, U, b, b2 = weights(layer, "ifgo")
-        masks = drawn(layer).masks
+        masks = drawn(layer).masks if training else [torch.full((T, B, H), 1 - rates[state]) for state in "hc"]
         torch.manual_seed(5)
         found = layer(random_input(T, B), random_states(layer, B))[0].detach().numpy()
         for t in range(T):
             a = {gate: x[t] @ W[gate].T + b[gate] + h @ U[gate].T + b2[gate] for gate in "ifgo"}
             new_c = sigmoid(a["f"]) * c + sigmoid(a["i"]) * np.tanh(a["g"])
             new_h = sigmoid(a["o"]) * np.tanh(new_c)
-            h, c = (np.where(m[t].numpy(), new, old) for m, new, old in zip(masks, (new_h, new_c), (h, c), strict=True))
+            moved = [m[t].double().numpy() for m in masks]
+            h, c = (m * new + (1 - m) * old for m, new, old in zip(moved, (new_h, new_c), (h, c), strict=True))
             np.testing.assert_allclose(found[t], h, atol=1e-12)
 
-    def test_recurrent_dropout(self):
-        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4})
+    @pytest.mark.parametrize("training", [True, False])
+    def test_recurrent_dropout(self, training):
+        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4}, training)
         x, h = given(layer)
         W, U, b, c = weights(layer, "rzn")
         (mask,) = drawn(layer).masks
         assert mask.shape == (1, B, H)  # one for the whole sequence
-        m = mask[0].numpy() / 0.6
+        m = mask[0].numpy() / 0.6 if training else 1.0
         for x_t, found in zip(x, outputs(layer), strict=True):
             r, z = (sigmoid(x_t @ W[g].T + b[g] + (m * h) @ U[g].T + c[g]) for g in "rz")
             n = np.tanh(x_t @ W["n"].T + b["n"] + r * ((m * h) @ U["n"].T + c["n"]))
@@ -162,8 +166,9 @@ class TestPapers:
             h = (1 - sigmoid(z)) * h + sigmoid(z) * m * n
             np.testing.assert_allclose(found, h, atol=1e-12)
 
-    def test_layer_norm(self):
-        layer = noisy("gru", "eager", {"layer_norm": True})
+    @pytest.mark.parametrize("eps", [None, 0.1], ids=str)
+    def test_layer_norm(self, eps):
+        layer = noisy(layer_norm("gru", eps), "eager", {}) if eps else noisy("gru", "eager", {"layer_norm": True})
         assert not layer.bias
         x, h = given(layer)
         W, U = weights(layer, "rzn")
@@ -171,7 +176,7 @@ class TestPapers:
         vectors = dict(zip(names, layer.get_parameter("vector_l0").detach().numpy(), strict=True))
 
         def norm(v, side):
-            v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + 1e-5)
+            v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + (eps or 1e-5))
             return vectors[f"gain_{side}"] * v + vectors[f"shift_{side}"]
 
         for x_t, found in zip(x, outputs(layer), strict=True):
@@ -180,16 +185,22 @@ class TestPapers:
             h = (1 - z) * np.tanh(a["n"] + r * u["n"]) + z * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
+    def test_layer_norm_starts_without_gain_and_shift(self):
+        layer = gatewise.GRU(3, H, layer_norm=True)
+        names, vectors = layer.connections.vector, layer.get_parameter("vector_l0").detach()
+        for name, vector in zip(names, vectors, strict=True):
+            assert torch.equal(vector, torch.full((H,), float(name.startswith("gain")))), name
+
     def test_weight_drop(self):
-        layer = noisy("gru", "eager", {"weight_drop": 0.5})
+        layer = noisy("gru", "eager", {"weight_drop": 0.25})
         x, h = given(layer)
         W, U, b, c = weights(layer, "rzn")
         matrix = drawn(layer).recurrent
         assert matrix is not None
         dropped = matrix.detach().numpy()
         whole = np.concatenate([U[g] for g in "rzn"])
-        assert 0.3 < (dropped == 0).mean() < 0.7
-        np.testing.assert_allclose(dropped[dropped != 0], 2 * whole[dropped != 0])
+        assert 0.1 < (dropped == 0).mean() < 0.4
+        np.testing.assert_allclose(dropped[dropped != 0], whole[dropped != 0] / 0.75)
         for x_t, found in zip(x, outputs(layer), strict=True):
             h = gru(W, dict(zip("rzn", np.split(dropped, 3), strict=True)), b, c, x_t, h)
             np.testing.assert_allclose(found, h, atol=1e-12)
@@ -202,7 +213,7 @@ class TestPapers:
     + [("gru", {"layer_norm": True}), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
-def test_native_agrees_with_the_reference(cell, options, training, quick_compiling):
+def test_native_agrees_with_the_reference(cell, options, training, native):
     x, lengths = random_input(T, 5), (6, 3, 6, 1, 5)
     layer, reference = (noisy(cell, e, options, training, hidden=19, bidirectional=True) for e in ("native", "eager"))
     states = random_states(layer, 5)
@@ -212,7 +223,7 @@ def test_native_agrees_with_the_reference(cell, options, training, quick_compili
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("batch", [1, 3, 40])
-def test_native_agrees_however_the_work_is_shared(threads, batch, one_thread, native):
+def test_native_agrees_however_the_work_is_shared(threads, batch, native):
     """Few rows: the threads share the units, and sum the means of each row together."""
     torch.set_num_threads(threads)
     x = random_input(T, batch, torch.float32)
@@ -243,13 +254,11 @@ def test_directions_and_layers_have_noise_of_their_own():
 
 
 def test_rates_are_what_is_asked_for():
-    layer = gatewise.GRU(3, 100, zoneout=0.3, recurrent_dropout=0.1)
+    layer = gatewise.LSTM(3, 100, zoneout={"c": 0.5, "h": 0.3}, recurrent_dropout=0.1)
     torch.manual_seed(0)
-    means = [
-        m.float().mean().item()
-        for m in with_noise(layer.request().weights, layer.shapes, torch.empty(50, 20, 3), 0)[0][0].masks
-    ]
-    assert means == pytest.approx([0.9, 0.7], abs=0.02)
+    noise = with_noise(layer.request().weights, layer.shapes, torch.empty(50, 20, 3), 0)[0][0]
+    means = {name: m.float().mean().item() for name, m in zip(layer.cell.masks, noise.masks, strict=True)}
+    assert means == pytest.approx({"recurrent_dropout": 0.9, "zoneout_h": 0.7, "zoneout_c": 0.5}, abs=0.02)
 
 
 @pytest.mark.parametrize("engine", ["native", "eager"])
