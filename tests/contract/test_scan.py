@@ -250,7 +250,7 @@ class TestChoice:
     def test_a_stream_goes_step_by_step(self, without_native):
         assert "a scan of fewer than 8 steps is slower" in gatewise.stream(Recurrent("min-gru", 3, 5)).reason
 
-    def test_one_long_sequence_with_large_weights(self, quick_compiling):
+    def test_one_long_sequence_with_large_weights(self, native):
         layer = Recurrent("min-gru", 512, 512)
         engine, reason = gatewise.which(layer, torch.zeros(200, 1, 512))
         assert engine == "scan"
@@ -262,7 +262,7 @@ class TestChoice:
         layer.engine = "native"
         assert gatewise.which(layer, torch.zeros(200, 1, 512)).engine == "native"
 
-    def test_no_other_cell_leaves_its_kernel(self, quick_compiling):
+    def test_no_other_cell_leaves_its_kernel(self, native):
         request = Recurrent("mgu", 512, 512).request(torch.zeros(200, 1, 512))
         assert choose(request).name == "native"
         assert choose(replace(request, cell=resolve("min-gru"))).name == "scan"

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from gatewise.cells import Cell, Mask
+from gatewise.graph import Graph
 
 Made = TypeVar("Made")
 
@@ -82,7 +83,7 @@ def _is_number(value: Any) -> bool:
 
 def _snapshot(value: Any) -> Any:
     """A value that stays as it is. Raises TypeError for what may change unseen."""
-    if isinstance(value, int | float | str | Mask | None):
+    if isinstance(value, int | float | str | Mask | Graph | None):
         return value
     if isinstance(value, tuple | list):
         return tuple(map(_snapshot, value))

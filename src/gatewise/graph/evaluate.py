@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,5 +79,10 @@ def value_of(node: Node, args: Sequence[Tensor], leaves: Leaves) -> Tensor:
             return leaves["diag", node.of] * args[0]
         case "mean":
             return args[0].mean(-1, keepdim=True).expand_as(args[0])
-        case op:
-            return _POINTWISE[op](*args, *node.parameters)
+        case _:
+            return pointwise(node, args)
+
+
+def pointwise(node: Node, args: Sequence[Any]) -> Any:
+    """What a pointwise operation makes of its arguments: tensors, or what stands for them."""
+    return _POINTWISE[node.op](*args, *node.parameters)

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatewise.cells import Cell, Mask, connections, resolve
-from gatewise.engines import Input, Request, Tokens, Weights, check_engine, check_precision, choose
+from gatewise.cells import Cell, CellLike, Connections
+from gatewise.engines import (
+    Input,
+    Request,
+    Stack,
+    States,
+    Tokens,
+    Weights,
+    check_engine,
+    check_precision,
+    choose,
+    run_layers,
+)
 from gatewise.errors import UserError
-from gatewise.layers.checks import check_lengths, check_projection, check_sizes, check_state_dims, check_tokens
+from gatewise.layers.checks import (
+    check_features,
+    check_lengths,
+    check_projection,
+    check_sizes,
+    check_state_dims,
+    check_tokens,
+)
+from gatewise.layers.inputs import steps_and_rows
+from gatewise.layers.noise import with_noise
 from gatewise.layers.options import Given, Options
+from gatewise.layers.shapes import (
+    INITIAL,
+    PARTS,
+    depth,
+    one_a_layer,
+    resolve_each,
+    shapes_of,
+)
+from gatewise.layers.states import StateLayout
 
-# The parts of a layer's weights in the order of `Weights`, in which they are made and drawn: torch.nn's, then our own.
-_PARTS = {
-    "input": "weight_ih",
-    "recurrent": "weight_hh",
-    "input_bias": "bias_ih",
-    "recurrent_bias": "bias_hh",
-    "projection": "weight_hr",
-    "diag": "weight_diag",
-    "vector": "vector",
-}
+_LAYER_OF = re.compile(r"_l(\d+)(?:_reverse)?(?:\.|$)")
 
 
 class Recurrent(nn.Module):
@@ -38,10 +57,11 @@ class Recurrent(nn.Module):
     (``gatewise.explain(cell)`` prints them).
 
     Args:
-        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance.
+        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance; or a
+            list of them, one a layer, from the lowest up.
         input_size: features of the input, I.
-        hidden_size: units of a state, H.
-        num_layers: layers, each fed with the output of the one below.
+        hidden_size: units of a state, H; or a list, one a layer.
+        num_layers: layers, each fed with the output of the one below; by default as many as are listed, or 1.
         bias: whether W x + b and U h + b' have their biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); states are not affected.
         dropout: probability of dropout on the output of every layer but the last, while training.
@@ -52,9 +72,15 @@ class Recurrent(nn.Module):
         zoneout: rates of :func:`gatewise.zoneout`, one for all states or by state.
         layer_norm: whether both projections are normalised, :func:`gatewise.layer_norm`.
         recurrent_dropout: the rate of :func:`gatewise.recurrent_dropout`.
+        recurrent_dropout_kind: "gal" or "semeniuta", see there.
         weight_drop: probability that an entry of a recurrent matrix is zero, and the others 1 / (1 − p) as large, while
             training; drawn once a call (DropConnect, Merity et al. 2018, arXiv:1708.02182).
-        engine: "auto", or the name of an engine.
+        residual: the output of every layer but the first is its cell's output plus its input (Wu et al. 2016,
+            arXiv:1609.08144, equation 6). With dropout the cell sees the input's dropped form, and the input itself is
+            added, as the paper's authors have it in their code. The states are the cells' own.
+        learned_state: the initial state is learned, ``initial_<state>_l{k}``, zero at first; it is the start wherever
+            no ``hx`` is given.
+        engine: "auto", or the name of an engine, which runs all layers.
         precision: None, or "bf16": all matrix products of bfloat16 numbers (8 bits of precision) with float32 sums,
             states and gates in float32. Outputs stay within 1e-2 of float32's, relative to the largest; on a CPU with
             tiles (AMX) it is several times faster than float32, elsewhere not.
@@ -67,7 +93,9 @@ class Recurrent(nn.Module):
           (T, B), (B, T), (T,): tokens, of which each stands for its one-hot vector or its row of ``embedding``;
         - embedding: (V, I), for tokens only;
         - hx: the initial state, (num_layers D, B, H_out) for a cell with one state, a tuple with one tensor per
-          state otherwise ((num_layers D, B, H) for all but the first); None is zero;
+          state otherwise ((num_layers D, B, H) for all but the first); None is zero, or what was learned. Layers that
+          differ in the names or sizes of their states: a tuple with one entry a layer, which is that layer's own
+          state as above, with num_layers = 1;
         - lengths: (B,) whole numbers in 1..T, the steps of each sequence of a padded input;
         - output: (T, B, D H_out), zero after a sequence's end, or packed as the input was; state: as hx.
 
@@ -75,11 +103,12 @@ class Recurrent(nn.Module):
         ``weight_ih_l{k}``, ``weight_hh_l{k}``, ``bias_ih_l{k}``, ``bias_hh_l{k}``, ``weight_hr_l{k}``, each with
         ``_reverse`` for the second direction: names, shapes and order as in ``torch.nn``, with rows for those gates
         alone that have the connection; then ``weight_diag_l{k}`` (diagonal gates, H) and ``vector_l{k}`` (vectors,
-        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value apart.
+        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value apart; then ``initial_<state>_l{k}``.
 
     Raises:
         ValueError, TypeError, RuntimeError: as torch.nn does, with its messages.
-        UserError: unknown cell or engine, bad ``lengths``, a projection on a cell that uses its output elementwise.
+        UserError: unknown cell or engine, bad ``lengths``, a projection on a cell that uses its output elementwise,
+            lists of different lengths, a residual between unequal sizes.
 
     Example:
         >>> import torch, gatewise
@@ -87,16 +116,19 @@ class Recurrent(nn.Module):
         >>> output, (h, c) = layer(torch.zeros(7, 2, 3), lengths=[7, 4])
         >>> output.shape, c.shape
         (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
+        >>> output, ((h, c), top) = gatewise.Recurrent(["lstm", "gru"], 3, [5, 4])(torch.zeros(7, 2, 3))
+        >>> output.shape, c.shape, top.shape
+        (torch.Size([7, 2, 4]), torch.Size([1, 2, 5]), torch.Size([1, 2, 4]))
     """
 
     _dims_noun = ""  # torch.nn.RNN has another wording than GRU and LSTM
 
     def __init__(
         self,
-        cell: str | type[Cell] | Cell,
+        cell: CellLike | Sequence[CellLike],
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -108,85 +140,94 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = float(dropout)
-        check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
+        self.num_layers = depth(cell, hidden_size, num_layers)
+        for size in hidden_size if isinstance(hidden_size, list | tuple) else (hidden_size,):
+            check_sizes(input_size, size, self.num_layers, bias, batch_first, dropout, proj_size)
         given = Given.of(options)
         check_engine(given.engine)
         check_precision(given.precision)
-        self.cell = given.transformed(resolve(cell))
+        cells = given.transformed(resolve_each(one_a_layer(cell, self.num_layers)))
+        sizes = one_a_layer(hidden_size, self.num_layers)
         self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bias = bias and self.cell.biased
+        self.hidden_size = sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
+        self.bias = bias and any(cell.biased for cell in cells)
         self.batch_first = batch_first
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self.weight_drop = float(given.weight_drop)
+        self.residual = given.residual
+        self.learned_state = given.learned_state
         self.engine = given.engine
         self.precision = given.precision
-        self.connections = connections(self.cell, hidden_size)
-        if proj_size:
-            check_projection(self.cell)
-        for layer in range(num_layers):
-            for suffix in self._suffixes():
-                for part, shape in self._shapes(layer).items():
-                    weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    setattr(self, f"{_PARTS[part]}_l{layer}{suffix}", weight)
+        self.shapes = shapes_of(cells, sizes, input_size, proj_size, bias, len(self._suffixes()), self.residual)
+        self.layout = StateLayout(self.shapes)
+        self._alike = not self.residual and len({(id(s.cell), s.hidden_size) for s in self.shapes}) == 1
+        self._masked = any(shape.cell.masks for shape in self.shapes)
+        for each in cells if proj_size else ():
+            check_projection(each)
+        for name, shape in self._named_shapes():
+            setattr(self, name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of the parts that exist in this layer, in order."""
-        H, used = self.hidden_size, self.connections
-        below = self.input_size if layer == 0 else self.output_size
-        shapes: dict[str, tuple[int, ...]] = {}
-        if used.input:
-            shapes["input"] = (len(used.input) * H, below)
-        if used.dense:
-            shapes["recurrent"] = (len(used.dense) * H, self.state_sizes[0])
-        if used.input and self.bias:
-            shapes["input_bias"] = (len(used.input) * H,)
-        if used.dense and self.bias:
-            shapes["recurrent_bias"] = (len(used.dense) * H,)
-        if self.proj_size:
-            shapes["projection"] = (self.proj_size, H)
-        if used.diag:
-            shapes["diag"] = (len(used.diag), H)
-        if used.vector:
-            shapes["vector"] = (len(used.vector), H)
-        return shapes
+    def _named_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The parameters in order."""
+        for k, layer in enumerate(self.shapes):
+            for suffix in self._suffixes():
+                for part, shape in layer.weights().items():
+                    yield f"{PARTS[part]}_l{k}{suffix}", shape
+                for name, size in layer.initial_states() if self.learned_state else ():
+                    yield f"{name}_l{k}{suffix}", (size,)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of all layers. Raises UserError where they have several."""
+        return self._only("cell", [shape.cell for shape in self.shapes])
+
+    @property
+    def connections(self) -> Connections:
+        """The weights that the cell of all layers uses."""
+        return self._only("cell", [shape.connections for shape in self.shapes])
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        """The size of each state: proj_size or hidden_size for the first, hidden_size for the others."""
-        return (self.proj_size or self.hidden_size, *(self.hidden_size for _ in self.cell.states[1:]))
+        """The size of each state, in all layers: proj_size or hidden_size for the first, hidden_size for the others."""
+        return self._only("states", [shape.state_sizes for shape in self.shapes])
+
+    def _only(self, what: str, each: Sequence[Any]) -> Any:
+        if any(one is not each[0] and one != each[0] for one in each):
+            raise UserError(f"the layers of {self} differ in their {what}: ask each of .shapes")
+        return each[0]
 
     @property
     def output_size(self) -> int:
         """Features of the output: both directions together."""
-        return self.state_sizes[0] * (2 if self.bidirectional else 1)
+        return self.shapes[-1].output_size
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
-        """The weights, one list for each layer and direction, as in torch.nn."""
+        """The weights, one list for each layer and direction, as in torch.nn; without learned initial states."""
         return [
-            [getattr(self, f"{_PARTS[part]}_l{layer}{suffix}") for part in self._shapes(layer)]
-            for layer in range(self.num_layers)
+            [getattr(self, f"{PARTS[part]}_l{k}{suffix}") for part in layer.weights()]
+            for k, layer in enumerate(self.shapes)
             for suffix in self._suffixes()
         ]
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order."""
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
-        if not isinstance(self.cell.vectors, Mapping):
-            return
+        """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order; learned initial states are zero."""
         for name, weight in self.named_parameters():
-            if name.startswith("vector_l"):
-                for row, vector in zip(weight, self.connections.vector, strict=True):
-                    value = self.cell.vectors[vector]
+            place = _LAYER_OF.search(name)
+            layer = self.shapes[int(place[1]) if place else 0]
+            if name.startswith(INITIAL):
+                nn.init.zeros_(weight)
+                continue
+            bound = 1.0 / math.sqrt(layer.hidden_size)
+            nn.init.uniform_(weight, -bound, bound)
+            if name.startswith("vector_l") and isinstance(layer.cell.vectors, Mapping):
+                for row, vector in zip(weight, layer.connections.vector, strict=True):
+                    value = layer.cell.vectors[vector]
                     if value is not None:
                         nn.init.constant_(row, value)
 
@@ -197,31 +238,34 @@ class Recurrent(nn.Module):
         """
 
     def extra_repr(self) -> str:
-        text = f"{self.cell.name}, " if type(self) is Recurrent else ""
+        names = [shape.cell.name for shape in self.shapes]
+        text = names[0] if len(set(names)) == 1 else f"[{', '.join(names)}]"
+        text = f"{text}, " if type(self) is Recurrent else ""
         text += f"{self.input_size}, {self.hidden_size}"
         defaults = {
             "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "weight_drop": 0.0, "engine": "auto", "precision": None,
+            "bidirectional": False, "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto",
+            "precision": None,
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
-    def request(self, x: Any = None) -> Request:
-        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: for any."""
-        steps, rows = (None, None) if x is None else self._steps_and_rows(x)
-        return self._request(steps, rows)
+    def request(self, x: Any = None, steps: int | None = None) -> Request | Stack:
+        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: any, of so many steps."""
+        steps, rows = (steps, None) if x is None else steps_and_rows(x, self.batch_first)
+        return self._request(self._weights(), steps, rows)
 
-    def _steps_and_rows(self, x: Tensor | PackedSequence) -> tuple[int, int]:
-        """T and B of an input as the layer takes it."""
-        if isinstance(x, PackedSequence):
-            return len(x.batch_sizes), int(x.batch_sizes[0])
-        if x.dim() < (3 if x.is_floating_point() else 2):
-            return x.shape[0], 1
-        return (x.shape[1], x.shape[0]) if self.batch_first else (x.shape[0], x.shape[1])
-
-    def _request(self, steps: int | None, rows: int | None) -> Request:
-        bf16 = self.__dict__.get("precision") == "bf16"  # a layer unpickled from an older version has none
-        weights, training = self._weights(), self.training
-        return Request(self.cell, self.connections, weights, self.bias, self.dropout, training, bf16, steps, rows)
+    def _request(
+        self, weights: tuple[tuple[Weights, ...], ...], steps: int | None, rows: int | None
+    ) -> Request | Stack:
+        bf16, how = self.precision == "bf16", (self.dropout, self.training)
+        if self._alike:
+            one = self.shapes[0]
+            return Request(one.cell, one.connections, weights, one.bias, *how, bf16, steps, rows)
+        requests = (
+            Request(one.cell, one.connections, (directions,), one.bias, 0.0, self.training, bf16, steps, rows)
+            for one, directions in zip(self.shapes, weights, strict=True)
+        )
+        return Stack(tuple(requests), *how, self.residual)
 
     def _weights(self) -> tuple[tuple[Weights, ...], ...]:
         """Per layer and direction; gathered once, and again when one of the parameters is another."""
@@ -231,7 +275,7 @@ class Recurrent(nn.Module):
             return weights
         weights = tuple(
             tuple(
-                Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in _PARTS.items()})  # type: ignore[arg-type]
+                Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in PARTS.items()})  # type: ignore[arg-type]
                 for suffix in self._suffixes()
             )
             for layer in range(self.num_layers)
@@ -239,12 +283,33 @@ class Recurrent(nn.Module):
         parts = (part for layer in weights for direction in layer for part in vars(direction).values())
         found = {id(part) for part in parts if isinstance(part, Tensor)}
         own = all(isinstance(parameter, nn.Parameter) for parameter in parameters)  # not lent by functional_call
-        if own and found == set(map(id, parameters)) and not torch.compiler.is_compiling():
+        all_weights = {id(p) for name, p in self._parameters.items() if not name.startswith(INITIAL)}
+        if own and found == all_weights and not torch.compiler.is_compiling():
             self.__dict__["_held_weights"] = names, parameters, weights
         return weights
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_held_weights"}
+
+    def initial_states(self, batch: int, like: Tensor) -> States:
+        """What a run starts from where no state is given, (layers D, B, size) each: zero, or what was learned.
+
+        The states are flat, as :class:`gatewise.layers.states.StateLayout` has them.
+        """
+        if not self.learned_state:
+            return tuple(
+                torch.zeros((rows, batch, size), dtype=like.dtype, device=like.device)
+                for _, rows, size in self.layout.rows
+            )
+
+        def learned(name: str, k: int) -> Tensor:
+            both = torch.stack([getattr(self, f"{name}_l{k}{suffix}") for suffix in self._suffixes()])
+            return both.to(like).unsqueeze(1).expand(-1, batch, -1)
+
+        layers = enumerate(self.shapes)
+        return self.layout.of_layers(
+            [tuple(learned(name, k) for name, _ in shape.initial_states()) for k, shape in layers]
+        )
 
     def forward(
         self,
@@ -264,14 +329,14 @@ class Recurrent(nn.Module):
             name = type(self).__name__
             raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{self._dims_noun} instead")
         batched = input.dim() + tokens == 3
-        states = self._given_states(hx)
+        states = None if hx is None else self.layout.given(hx)
         if states is not None:
             check_state_dims(states, 3 if batched else 2)
             states = states if batched else tuple(state.unsqueeze(1) for state in states)
         batch_dim = 0 if self.batch_first else 1
         x = input if batched else input.unsqueeze(batch_dim)
         if not tokens:
-            self._check_features(x, 3)
+            check_features(x, 3, self._some_weight(x), self.input_size)
         x = x.transpose(0, 1) if self.batch_first else x
         if lengths is not None:
             if not batched:
@@ -281,20 +346,20 @@ class Recurrent(nn.Module):
         output = output.transpose(0, 1) if self.batch_first else output
         if not batched:
             output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
-        return output, self._returned(final)
+        return output, self.layout.returned(final)
 
     def _forward_packed(self, packed: PackedSequence, hx: Any, lengths: Any) -> tuple[PackedSequence, Any]:
         if lengths is not None:
             raise UserError("lengths beside a PackedSequence, which has its own; give one of the two")
-        self._check_features(packed.data, 2)
+        check_features(packed.data, 2, self._some_weight(packed.data), self.input_size)
         x, lengths = pad_packed_sequence(packed)
-        output, final = self._run(x, lengths, self._given_states(hx))
+        output, final = self._run(x, lengths, None if hx is None else self.layout.given(hx))
         if packed.sorted_indices is not None:
             output = output.index_select(1, packed.sorted_indices)
             lengths = lengths[packed.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths).data
         again = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        return again, self._returned(final)
+        return again, self.layout.returned(final)
 
     def _run(
         self, x: Tensor, lengths: Tensor | None, states: tuple[Tensor, ...] | None, embedding: Tensor | None = None
@@ -302,15 +367,12 @@ class Recurrent(nn.Module):
         if x.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         tokens = not x.is_floating_point()
-        count = self.num_layers * (2 if self.bidirectional else 1)
-        expected = [(count, x.shape[1], size) for size in self.state_sizes]
         if states is None:
-            like = self._some_weight(x) if tokens else x
-            states = tuple(torch.zeros(shape, dtype=like.dtype, device=x.device) for shape in expected)
-        for i, (state, shape) in enumerate(zip(states, expected, strict=True)):
-            if state.shape != shape:
-                which = "hidden" if len(expected) == 1 else f"hidden[{i}]"
-                raise RuntimeError(f"Expected {which} size {shape}, got {list(state.shape)}")
+            states = self.initial_states(x.shape[1], self._some_weight(x) if tokens else x)
+        else:
+            for state, (label, rows, size) in zip(states, self.layout.rows, strict=True):
+                if state.shape != (rows, x.shape[1], size):
+                    raise RuntimeError(f"Expected {label} size {(rows, x.shape[1], size)}, got {list(state.shape)}")
         if lengths is not None:
             # What stands in the padding, NaN included, must not reach a weight's gradient: a sequence's last input
             # stands there instead, where the cell is as well defined as anywhere.
@@ -320,62 +382,18 @@ class Recurrent(nn.Module):
             Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
         )
         known = not torch.compiler.is_compiling()  # there, sizes may be symbols
-        request = self._request(*(x.shape[:2] if known else (None, None)))
-        weight_drop = self.__dict__.get("weight_drop", 0.0)
-        if self.training and (self.cell.masks or weight_drop):
-            request = replace(request, weights=self._with_noise(request.weights, x, weight_drop))
-        return choose(request, self.engine).run(request, given, lengths, states)
-
-    def _with_noise(
-        self, weights: tuple[tuple[Weights, ...], ...], x: Tensor, weight_drop: float
-    ) -> tuple[tuple[Weights, ...], ...]:
-        """The weights with what is drawn for this call: masks, recurrent matrices with entries dropped.
-
-        The numbers come from PyTorch's generator, in one order whatever engine runs: the same seed, the same noise.
-        """
-        steps, batch = x.shape[:2]
-
-        def drawn(mask: Mask) -> Tensor:
-            shape = (steps if mask.per_step else 1, batch, self.hidden_size)
-            return torch.empty(shape, dtype=torch.bool, device=x.device).bernoulli_(mask.keep)
-
-        def noisy(one: Weights) -> Weights:
-            matrix = one.recurrent
-            if weight_drop and matrix is not None:
-                matrix = F.dropout(matrix, weight_drop)
-            return replace(one, recurrent=matrix, masks=tuple(map(drawn, self.cell.masks.values())))
-
-        return tuple(tuple(map(noisy, directions)) for directions in weights)
-
-    def _check_features(self, x: Tensor, dims: int) -> None:
-        weight = self._some_weight(x)
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(
-                f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
-                f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
-            )
-        if x.dim() != dims:
-            raise RuntimeError(f"input must have {dims} dimensions, got {x.dim()}")
-        if x.shape[-1] != self.input_size:
-            raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
-            )
+        weights, weight_drop = self._weights(), self.weight_drop
+        if self.training and (weight_drop or self._masked):
+            weights = with_noise(weights, self.shapes, x, weight_drop)
+        request = self._request(weights, *(x.shape[:2] if known else (None, None)))
+        engine = choose(request, self.engine)
+        if isinstance(request, Request):
+            return engine.run(request, given, lengths, states)
+        output, finals = run_layers(engine, request, given, lengths, self.layout.by_layer(states))
+        return output, self.layout.of_layers(finals)
 
     def _some_weight(self, otherwise: Tensor) -> Tensor:
         for weight in self._parameters.values():
             if weight is not None:
                 return weight
         return next(self.parameters(), otherwise)  # parametrized weights are a submodule's
-
-    def _given_states(self, hx: Any) -> tuple[Tensor, ...] | None:
-        """The initial states as a tuple, None if none were given."""
-        if hx is None:
-            return None
-        count = len(self.cell.states)
-        states = (hx,) if count == 1 and isinstance(hx, Tensor) else tuple(hx)
-        if len(states) != count:
-            raise RuntimeError(f"hx must have one tensor for each of {self.cell.states}, got {len(states)}")
-        return states
-
-    def _returned(self, states: tuple[Tensor, ...]) -> Any:
-        return states[0] if len(states) == 1 else states

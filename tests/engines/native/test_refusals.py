@@ -14,7 +14,7 @@ import gatewise
 from gatewise import Cell, Recurrent, UserError
 from gatewise.engines.native import build, cache
 
-pytestmark = pytest.mark.usefixtures("quick_compiling", "one_thread")
+pytestmark = pytest.mark.usefixtures("native")
 
 _made = iter(range(1_000_000))
 

@@ -10,10 +10,6 @@ from gatewise.engines.scan.recurrence import FEW, WIDE, _doubling, _in_chunks, r
 STEPS = (1, 2, 3, 17, FEW - 1, FEW, FEW + 1, 63, 64, 127, 1000)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread): ...
-
-
 def by_loop(a, b, initial, reverse=False):
     """In float64, one step after the other."""
     a, b, s = (value.detach().double().numpy() for value in (a, b, initial))
