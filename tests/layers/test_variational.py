@@ -170,6 +170,29 @@ def test_what_stands_in_the_padding_changes_nothing(cell, kind):
     torch.testing.assert_close(alone[0], gradients[0][1][1], atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("cell", "sizes"), [(["lstm", "gru"], [6, 4]), ("gru", [5, 7]), ("lstm", [4, 4])], ids=["cells", "sizes", "alike"]
+)
+def test_the_latent_starts_every_state_of_layers_that_differ(cell, sizes):
+    """Each number of each state is one row of the map: with rows apart by a sign, so are they."""
+    model = double(SequenceVAE(TokenEmission(V, 3), cell, sizes, 2, engine="eager"))
+    z = torch.randn(3, 2, dtype=torch.float64)
+    layer, initial = model.decoder.recurrent, model.decoder.initial
+    assert initial is not None
+    flat = layer.layout.given(model.decoder.initial_state(z))
+    wanted = torch.tanh(z @ initial.weight.T + initial.bias)
+    start = 0
+    for state, (_, rows, size) in zip(flat, layer.layout.rows, strict=True):
+        for row in range(rows):
+            torch.testing.assert_close(state[row], wanted[:, start : start + size])
+            start += size
+    assert start == wanted.shape[1]
+    found = model.evidence(TOKENS, LENGTHS)
+    found.elbo.sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum()) for p in model.parameters())
+    assert len(model.sample(2, most=4)) == 2
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_gradients_are_those_of_finite_differences(cell):
     model = token_vae(cell, bidirectional=False)
@@ -282,7 +305,7 @@ def test_mistakes_are_named():
 
 
 @pytest.mark.parametrize("lengths", [[4, 2, 1], [1, 1, 1]])
-def test_the_native_engine_agrees(lengths, quick_compiling):
+def test_the_native_engine_agrees(lengths, native):
     torch.manual_seed(0)
     reference = SequenceVAE(TokenEmission(V, 3), "gru", 6, 2, engine="eager")
     native = SequenceVAE(TokenEmission(V, 3), "gru", 6, 2, engine="native")

@@ -126,6 +126,25 @@ def test_what_stands_in_the_padding_changes_nothing(cell, kind):
         assert torch.equal(one, other)
 
 
+def test_layers_may_differ():
+    model = VRNN(TokenEmission(V, 3), ["lstm", "gru"], [6, H], Z, engine="eager")
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    assert shapes["features_x.0.weight"] == (H, 3)
+    assert shapes["recurrent.weight_ih_l1"] == (3 * H, 6)
+    assert model.evidence(TOKENS, LENGTHS).elbo.shape == (3,)
+    assert len(model.sample(2, 5)) == 2
+
+
+def test_a_learned_start_is_what_prior_and_encoder_hear_first():
+    model = VRNN(TokenEmission(V, 3), "lstm", H, Z, learned_state=True, engine="eager")
+    assert not model.start(2)[0].any()
+    with torch.no_grad():
+        model.recurrent.get_parameter("initial_h_l0").fill_(0.5)
+    assert bool((model.start(2)[0] == 0.5).all())
+    model.evidence(TOKENS, LENGTHS).elbo.sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum()) for p in model.recurrent.parameters())
+
+
 def test_gradients_are_those_of_finite_differences():
     model = vrnn(TokenEmission(V, 3), "lstm")
 

@@ -27,7 +27,7 @@ CASES = {
     "vae": {"tokens": "char", "word_dropout": 0.4, "anneal": "cyclic", "cycles": 2},
     "vrnn": {"tokens": "char", "model": "vrnn", "cell": "lstm", "free_bits": 0.1},
     "series": {"window": 8, "dropout": 0.2},
-    "words": {"layers": 2, "encoder": "forward", "baseline": "none"},
+    "words": {"cell": "lstm,gru", "hidden": "8,6", "encoder": "forward", "baseline": "none"},
 }
 
 

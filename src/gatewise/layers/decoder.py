@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
 from gatewise.layers.emission import Emission, Framed
 from gatewise.layers.options import Options
 from gatewise.layers.recurrent import Recurrent
@@ -25,10 +25,10 @@ class SequenceDecoder(nn.Module):
 
     Args:
         emission: what a sequence is made of.
-        cell: name, class or instance of a cell.
-        hidden_size: units of a layer.
+        cell: name, class or instance of a cell; or a list of them, one a layer.
+        hidden_size: units of a layer; or a list, one a layer.
         latent_size: features of z, Z; 0 for none.
-        num_layers: recurrent layers.
+        num_layers: recurrent layers; by default as many as are listed, or 1.
         dropout: on what enters the layers and before the head, while training.
         options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
 
@@ -46,20 +46,21 @@ class SequenceDecoder(nn.Module):
     def __init__(
         self,
         emission: Emission,
-        cell: str | type[Cell] | Cell,
-        hidden_size: int,
+        cell: CellLike | Sequence[CellLike],
+        hidden_size: int | Sequence[int],
         latent_size: int,
-        num_layers: int = 1,
+        num_layers: int | None = None,
         dropout: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
         self.emission = emission
         self.latent_size = latent_size
+        if latent_size:
+            options["learned_state"] = False  # the latent says where a sequence starts
         self.recurrent = Recurrent(cell, emission.input_size + latent_size, hidden_size, num_layers, **options)
-        sizes = [size for size in self.recurrent.state_sizes for _ in range(num_layers)]
-        self.initial = nn.Linear(latent_size, sum(sizes)) if latent_size else None
-        self._sizes = sizes
+        self._sizes = [rows * size for _, rows, size in self.recurrent.layout.rows]
+        self.initial = nn.Linear(latent_size, sum(self._sizes)) if latent_size else None
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.recurrent.output_size, emission.output_size)
 
@@ -68,9 +69,12 @@ class SequenceDecoder(nn.Module):
         if self.initial is None or z is None:
             return None
         parts = torch.tanh(self.initial(z)).split(self._sizes, -1)
-        layers = self.recurrent.num_layers
-        states = tuple(torch.stack(parts[i : i + layers]) for i in range(0, len(parts), layers))
-        return states[0] if len(states) == 1 else states
+        layout = self.recurrent.layout
+        shaped = [
+            part.view(-1, rows, size).transpose(0, 1).contiguous()
+            for part, (_, rows, size) in zip(parts, layout.rows, strict=True)
+        ]
+        return layout.returned(tuple(shaped))
 
     def step(self, inputs: Tensor, z: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         """From inputs (T', B, ·) and a state to the output and the state after it."""

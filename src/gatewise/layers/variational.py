@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
 from gatewise.layers.decoder import SequenceDecoder
 from gatewise.layers.emission import Emission
 from gatewise.layers.evidence import Gaussian, divergence
@@ -20,17 +21,18 @@ from gatewise.layers.stepping import evaluating
 class SequenceVAE(LatentModel):
     """A variational autoencoder on gated recurrent networks (Bowman et al. 2015, arXiv:1511.06349).
 
-    q(z | x) = N(μ(s), diag σ²(s)) with s the encoder's last states; z = μ + σ ε; p(x | z) = Π_t p(x_t | x_<t, z), the
-    :class:`SequenceDecoder`; p(z) = N(0, I). Trained on ELBO = E_q[log p(x | z)] − KL(q(z | x) ‖ p(z)) <= log p(x).
+    q(z | x) = N(μ(s), diag σ²(s)) with s the encoder's outputs at its ends; z = μ + σ ε; p(z) = N(0, I);
+    p(x | z) = Π_t p(x_t | x_<t, z), the :class:`SequenceDecoder`. Trained on
+    ELBO = E_q[log p(x | z)] − KL(q(z | x) ‖ p(z)) <= log p(x).
 
     It has nothing to do with Gal's "variational dropout": that is the option ``recurrent_dropout`` of a layer.
 
     Args:
         emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
-        cell: name, class or instance of a cell, of encoder and decoder.
-        hidden_size: units of a layer, H.
+        cell: name, class or instance of a cell, of encoder and decoder; or a list of them, one a layer.
+        hidden_size: units of a layer, H; or a list, one a layer.
         latent_size: features of z, Z.
-        num_layers: recurrent layers of each.
+        num_layers: recurrent layers of each; by default as many as are listed, or 1.
         bidirectional: whether the encoder reads from both ends.
         dropout: on what enters the decoder and before its head, while training.
         options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
@@ -53,10 +55,10 @@ class SequenceVAE(LatentModel):
     def __init__(
         self,
         emission: Emission,
-        cell: str | type[Cell] | Cell = "gru",
-        hidden_size: int = 256,
+        cell: CellLike | Sequence[CellLike] = "gru",
+        hidden_size: int | Sequence[int] = 256,
         latent_size: int = 16,
-        num_layers: int = 1,
+        num_layers: int | None = None,
         bidirectional: bool = True,
         dropout: float = 0.0,
         **options: Unpack[Options],
@@ -75,9 +77,12 @@ class SequenceVAE(LatentModel):
     def posterior(self, x: Tensor, lengths: Tensor) -> Gaussian:
         """q(z | x), (B, Z)."""
         values = self.emission.frame(x, lengths).targets[: len(x)]
-        _, state = self.emission.read(self.encoder, values, lengths)
-        first = state if isinstance(state, Tensor) else state[0]
-        return self.head(torch.cat(list(first[-2:] if self.encoder.bidirectional else first[-1:]), -1))
+        output, _ = self.emission.read(self.encoder, values, lengths)
+        last = output[lengths - 1, torch.arange(len(lengths))]
+        if self.encoder.bidirectional:
+            half = output.shape[-1] // 2
+            last = torch.cat([last[:, :half], output[0, :, half:]], -1)
+        return self.head(last)
 
     def log_likelihood(self, x: Tensor, lengths: Tensor, z: Tensor, word_dropout: float = 0.0) -> Tensor:
         """log p(x | z), (B,) nats, by teacher forcing."""

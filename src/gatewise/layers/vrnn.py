@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
 from gatewise.layers.decoder import written
 from gatewise.layers.emission import Emission, Framed
 from gatewise.layers.evidence import Gaussian, divergence
@@ -47,10 +47,10 @@ class VRNN(LatentModel):
 
     Args:
         emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
-        cell: name, class or instance of a cell.
-        hidden_size: units of a layer, and features of each φ; H.
+        cell: name, class or instance of a cell; or a list of them, one a layer.
+        hidden_size: units of a layer, H; or a list, one a layer. Each φ has as many features as the topmost has units.
         latent_size: features of z_t, Z.
-        num_layers: recurrent layers.
+        num_layers: recurrent layers; by default as many as are listed, or 1.
         dropout: on φ_x before the recurrence and on what the decoder is made from, while training.
         options: of the recurrent layers, as :class:`gatewise.Recurrent` has them; what is drawn once a call there
             (recurrent_dropout, weight_drop) is drawn once a step here.
@@ -69,17 +69,17 @@ class VRNN(LatentModel):
     def __init__(
         self,
         emission: Emission,
-        cell: str | type[Cell] | Cell = "gru",
-        hidden_size: int = 256,
+        cell: CellLike | Sequence[CellLike] = "gru",
+        hidden_size: int | Sequence[int] = 256,
         latent_size: int = 16,
-        num_layers: int = 1,
+        num_layers: int | None = None,
         dropout: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__(latent_size)
         self.emission = emission
-        H = hidden_size
-        self.recurrent = Recurrent(cell, 2 * H, H, num_layers, **options)
+        H = hidden_size if isinstance(hidden_size, int) else hidden_size[-1]
+        self.recurrent = Recurrent(cell, 2 * H, hidden_size, num_layers, **options)
         self.features_x = _features(emission.input_size, H)
         self.features_z = _features(latent_size, H)
         self.prior = nn.Sequential(_features(H, H), GaussianHead(H, latent_size))
@@ -88,10 +88,9 @@ class VRNN(LatentModel):
         self.decoder = nn.Sequential(_features(2 * H, H), nn.Linear(H, emission.output_size))
 
     def start(self, batch: int) -> tuple[Tensor, Any]:
-        """h_0 = 0, and the layer's state."""
-        like = next(self.recurrent.parameters())
-        h = torch.zeros(batch, self.recurrent.output_size, dtype=like.dtype, device=like.device)
-        return h, None
+        """h_0, and the state of all layers: zero, or learned."""
+        states = self.recurrent.initial_states(batch, next(self.recurrent.parameters()))
+        return self.recurrent.layout.by_layer(states)[-1][0][0], self.recurrent.layout.returned(states)
 
     def _recur(self, features_x: Tensor, features_z: Tensor, state: Any) -> tuple[Tensor, Any]:
         output, state = self.recurrent(torch.cat([features_x, features_z], -1).unsqueeze(0), state)

@@ -70,7 +70,7 @@ class AutoencodeTraining:
             f"latent {settings.latent}"
         )
         return Job(
-            f"{source.name}-{settings.model}-{settings.cell}", source.to_config(content),  # type: ignore[arg-type]
+            f"{source.name}-{settings.model}-{'-'.join(settings.cells)}", source.to_config(content),  # type: ignore[arg-type]
             torch_learner(model, task, settings), (choice.engine, choice.reason), about, [introduction],
             partial(_measure, settings, prepared, config),
         )  # fmt: skip

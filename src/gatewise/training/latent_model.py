@@ -29,10 +29,8 @@ def model_config(settings: AutoencodeSettings, codec: Tokenizer | Standardiser) 
     return {
         "kind": settings.model,
         "emission": emission,
-        "cell": settings.cell,
-        "hidden_size": settings.hidden,
+        **settings.stack(),
         "latent_size": settings.latent,
-        "num_layers": settings.layers,
         "dropout": settings.dropout,
         **only_vae,
         **settings.noise(),
