@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import numpy as np
@@ -153,3 +154,24 @@ def test_mistakes_are_answered_in_a_line(mistake, lines, series, folder, refused
     arguments, message = BAD[mistake]
     assert message in refused(*arguments)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_lines_of_shakespeare(corpora, gatewise_, tmp_path):
+    """One pass: the latent is used, helps, and what lies between two lines is made of words."""
+    text = corpora / "tinyshakespeare.txt"
+    arguments = ("--epochs", 1, "--threads", 1, "--samples", 4, "--out", tmp_path / "run", "--json")
+    answer = gatewise_("train", "autoencode", text, *arguments)
+    summary = json.loads(answer.out.splitlines()[-1])
+    assert summary["kl"] > 3
+    assert summary["mutual_information"] > 3
+    assert summary["reconstruction"] < summary["baselines"]["unconditional"] - 3
+    assert summary["reconstruction"] < summary["reconstruction_shuffled"] - 10
+    assert not summary["verdict"].startswith("warning")
+    ends = ("--from", "I will not stay to hear you speak.", "--to", "My lord, the king is dead!")
+    between = gatewise_("interpolate", tmp_path / "run", *ends, "--steps", 6).out.splitlines()
+    words = set(re.findall(r"\w+", text.read_text()))
+    assert len(between) == 6
+    assert len(set(between)) >= 3
+    for line in between:
+        assert set(re.findall(r"\w+", line)) <= words
