@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Cell, Connections
+from gatewise.engines.convolution import Convolution
 
 States = tuple[Tensor, ...]
 
@@ -45,7 +46,9 @@ class Weights:
 class Request:
     """One cell, its weights for every layer and direction (``weights[layer][direction]``), and how they are stacked.
 
-    With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32.
+    With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32. With a
+    ``convolution`` it takes the matrix products' place: the matrices are kernels, every step is a picture, and the
+    input and the states have its pixels before their last axis.
     """
 
     cell: Cell
@@ -55,6 +58,7 @@ class Request:
     dropout: float
     training: bool
     bf16: bool = False
+    convolution: Convolution | None = None
 
     @property
     def some_weight(self) -> Tensor | None:
