@@ -1,5 +1,7 @@
-"""The door for foreign input: text to tokens to minibatches."""
+"""The door for foreign input: text to tokens to minibatches; videos."""
 
+from gatewise.data.frames import Clip, read_frames, split_clips
+from gatewise.data.moving_digits import moving_digits
 from gatewise.data.partition import Partition, random_offset, random_partition, sequential_partition
 from gatewise.data.text import clean_like_the_book, python_reference, read_text
 from gatewise.data.tokenizer import UNKNOWN, Decoder, Tokenizer
@@ -8,15 +10,19 @@ from gatewise.data.tokenizers import KINDS, fit_tokenizer, tokenizer_from_config
 __all__ = [
     "KINDS",
     "UNKNOWN",
+    "Clip",
     "Decoder",
     "Partition",
     "Tokenizer",
     "clean_like_the_book",
     "fit_tokenizer",
+    "moving_digits",
     "python_reference",
     "random_offset",
     "random_partition",
+    "read_frames",
     "read_text",
     "sequential_partition",
+    "split_clips",
     "tokenizer_from_config",
 ]
