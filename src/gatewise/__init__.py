@@ -7,7 +7,7 @@ from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.graph import explain, trace
 from gatewise.layers import GRU, LSTM, RNN, ConvGRU, ConvLSTM, ConvRecurrent, LanguageModel, Recurrent, stream
-from gatewise.training import load_text_run as load
+from gatewise.training import load
 
 __version__ = version("gatewise")
 

@@ -182,10 +182,10 @@ def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, mon
     file.write_text(CELL)
     own, left, step = ("--cell-file", file), iter(range(10)), learner.TorchLearner.step
 
-    def dying(self, batch, lr):
+    def dying(self, batch, lr, share):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return step(self, batch, lr)
+        return step(self, batch, lr, share)
 
     with monkeypatch.context() as patch:
         patch.setattr(learner.TorchLearner, "step", dying)

@@ -7,7 +7,7 @@ import torch
 import gatewise
 from gatewise import scratch
 from gatewise.graph import derive, evaluate, trace
-from gatewise.training.learner import language_model_of
+from gatewise.training.numpy_learner import language_model_of
 
 T, B, I, H, V = 6, 3, 4, 5, 7
 GATES = {"r": "r", "z": "z", "n": "h"}  # the graph's letter -> the book's

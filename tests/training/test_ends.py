@@ -14,7 +14,7 @@ from gatewise.training import (
     Source,
     Watch,
     load_text_run,
-    resume_text,
+    resume,
     text_settings,
     text_source,
     train_text,
@@ -59,7 +59,7 @@ def test_a_signal_while_the_heldout_text_is_measured_is_answered(text, tmp_path,
     assert not (run.folder / "lock.pid").exists()
 
     monkeypatch.setattr(TextTask, "heldout_loss", measure)
-    _, summary = resume_text(run.folder)
+    _, summary = resume(run.folder)
     _, whole = train_text(text, text_settings(**SMALL), tmp_path / "whole")
     assert summary["heldout_loss"] == whole["heldout_loss"]
 
@@ -71,10 +71,10 @@ def test_the_summary_is_the_last_file(text, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_text(text, text_settings(**SMALL), tmp_path / "run", Watch(on_trained=killed))
     drawn = []
-    run, _ = resume_text(tmp_path / "run", Watch(on_trained=drawn.append))
+    run, _ = resume(tmp_path / "run", Watch(on_trained=drawn.append))
     assert drawn == [run]
     with pytest.raises(UserError, match="finished"):
-        resume_text(tmp_path / "run")
+        resume(tmp_path / "run")
 
 
 def test_a_run_keeps_its_tokenizer(text, tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_a_run_keeps_its_tokenizer(text, tmp_path, monkeypatch):
         raise AssertionError("another version might number the tokens otherwise")
 
     monkeypatch.setattr(text_source, "fit_tokenizer", fitted_anew)
-    _, summary = resume_text(tmp_path / "run")
+    _, summary = resume(tmp_path / "run")
     assert load_text_run(tmp_path / "run").heldout_loss()[0] == summary["heldout_loss"]
 
 

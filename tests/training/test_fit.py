@@ -27,9 +27,9 @@ def steps(monkeypatch):
     """(loss, weights before the step) of every step."""
     seen, step = [], learner.TorchLearner.step
 
-    def watched(self, batch, lr):
+    def watched(self, batch, lr, share):
         before = {name: tensor.clone() for name, tensor in self.model().state_dict().items()}
-        loss = step(self, batch, lr)
+        loss = step(self, batch, lr, share)
         seen.append((loss, before))
         return loss
 
@@ -140,8 +140,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_good_weights(
 ):
     loss = TextTask.loss
 
-    def turning_bad(self, model, batch, state):
-        value, state = loss(self, model, batch, state)
+    def turning_bad(self, model, batch, state, share):
+        value, state = loss(self, model, batch, state, share)
         return (value * bad if len(steps) == 20 else value), state
 
     monkeypatch.setattr(TextTask, "loss", turning_bad)
@@ -216,7 +216,7 @@ def test_the_optimizer_decays_matrices_alone(tmp_path, text_file, monkeypatch):
 def test_a_journal_survives_its_file():
     journal = Journal.for_epochs_of(5)
     journal.recent.extend([4.0, 3.0, 2.5, 2.0, 1.5, 1.25])
-    journal.position = Position(epoch=3, batch=2, step=17, tokens=544, seconds=0.1)
+    journal.position = Position(epoch=3, batch=2, step=17, units=544, seconds=0.1)
     journal.rows, journal.best_loss, journal.looks, journal.since_best = [{"step": 3, "lr": 0.1}], 1.75, 4, 2
     read = Journal.from_dict(json.loads(json.dumps(journal.to_dict())))
     assert read == journal

@@ -11,9 +11,10 @@ import time
 import pytest
 import torch
 
-from gatewise.training import Source, fit, resume_text, text_settings, train_text
+from gatewise.training import Source, fit, resume, text_settings, train_text
 from gatewise.training import learner as learners
 from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training.numpy_learner import NumpyLearner
 
 CASES = {
     "dropout, cosine, warm-up": {"cell": "gru", "dropout": 0.3, "embedding": 5, "warmup": 0.2},
@@ -62,16 +63,16 @@ class Killed(BaseException):
 @pytest.fixture
 def kill_at_step(monkeypatch):
     """``kill_at_step(n)``: the process dies instead of taking its n-th step from now."""
-    steps = {kind: kind.step for kind in (learners.TorchLearner, learners.NumpyLearner)}
+    steps = {kind: kind.step for kind in (learners.TorchLearner, NumpyLearner)}
 
     def kill_at_step(n):
         left = iter(range(n))
 
         def patched(kind):
-            def step(self, batch, lr):
+            def step(self, batch, lr, share):
                 if next(left, None) is None:
                     raise Killed
-                return steps[kind](self, batch, lr)
+                return steps[kind](self, batch, lr, share)
 
             return step
 
@@ -97,10 +98,10 @@ def test_a_run_that_died_twice_ends_with_the_bits_of_one_that_did_not(
     assert not (torn / "summary.json").exists()
     kill_at_step(draw.randrange(1, summary["steps"] // 3))
     with pytest.raises(Killed):
-        resume_text(torn)
+        resume(torn)
     kill_at_step(10**9)
     torch.manual_seed(99)  # what the process drew before must not matter
-    resume_text(torn)
+    resume(torn)
     same_run(whole, torn)
 
 
@@ -111,7 +112,7 @@ def test_a_run_killed_after_its_last_step_is_finished_by_resuming(tmp_path, text
     shutil.copytree(whole, torn)
     for name in ("summary.json", "samples.txt"):
         (torn / name).unlink()
-    resume_text(torn)
+    resume(torn)
     same_run(whole, torn)
 
 
@@ -165,11 +166,11 @@ def test_a_signal_finishes_the_step_saves_once_and_can_be_resumed(
     step, save, saves = learners.TorchLearner.step, learners.TorchLearner.save, []
     taken = []
 
-    def interrupted_step(self, batch, lr):
+    def interrupted_step(self, batch, lr, share):
         taken.append(batch)
         if len(taken) == 17:
             os.kill(os.getpid(), signum)
-        return step(self, batch, lr)
+        return step(self, batch, lr, share)
 
     with monkeypatch.context() as patch:
         patch.setattr(learners.TorchLearner, "step", interrupted_step)
@@ -189,10 +190,10 @@ def test_a_signal_finishes_the_step_saves_once_and_can_be_resumed(
 def test_a_second_ctrl_c_stops_at_once(tmp_path, text_file, monkeypatch, gatewise_, small):
     step = learners.TorchLearner.step
 
-    def step_with_two(self, batch, lr):
+    def step_with_two(self, batch, lr, share):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        return step(self, batch, lr)
+        return step(self, batch, lr, share)
 
     monkeypatch.setattr(learners.TorchLearner, "step", step_with_two)
     answer = gatewise_("train", "text", text_file, *small, "--epochs", 2, "--out", tmp_path / "run")

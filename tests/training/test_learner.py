@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from gatewise import LanguageModel, scratch
 from gatewise.tasks import TextTask
-from gatewise.training.learner import Diverged, NumpyLearner, TorchLearner, language_model_of
+from gatewise.training.learner import Diverged, TorchLearner
+from gatewise.training.numpy_learner import NumpyLearner, language_model_of
 
 V, H, B, T = 5, 3, 2, 4
 IDS = torch.randint(0, V, (150,), generator=torch.Generator().manual_seed(3))

@@ -66,10 +66,10 @@ def rates(monkeypatch):
     clock, taken, step = Clock(), [], learner.TorchLearner.step
     monkeypatch.setattr(fit_module.time, "perf_counter", clock)
 
-    def watched(self, batch, lr):
+    def watched(self, batch, lr, share):
         clock.now += 1
         taken.append(lr)
-        return step(self, batch, lr)
+        return step(self, batch, lr, share)
 
     monkeypatch.setattr(learner.TorchLearner, "step", watched)
     return taken

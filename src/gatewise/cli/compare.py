@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from gatewise.cli.app import CellFile, app, load_cell_file
+from gatewise.cli.options import with_settings
 from gatewise.errors import UserError
 from gatewise.show.comparison import draw_comparison
-from gatewise.training import Source, Watch, perplexity, reporter, text_settings
+from gatewise.training import Source, TextSettings, Watch, perplexity, reporter, text_settings
 from gatewise.training.compare import Result, compare_text, variants
+
+_COMMON = (
+    "minutes", "epochs", "hidden", "layers", "dropout", "lr", "batch", "steps", "tokens", "heldout", "seed", "threads",
+)  # fmt: skip
 
 compare_app = App(name="compare", help="Set cells beside each other; each task is a command of its own.")
 app.command(compare_app)
 
 
 @compare_app.command(name="text")
+@with_settings(TextSettings, _COMMON, minutes="1", hidden="256; with `--match params` the first cell's alone")
 def compare_text_command(
     file: Annotated[Path | None, Parameter(help="A text file; without one, Python's own language reference.")] = None,
     /,
@@ -27,28 +33,19 @@ def compare_text_command(
     cells: Annotated[
         str, Parameter(help="Cells, each with settings of its own if wanted: `gru,lstm,gru:zoneout=0.1:layers=2`.")
     ] = "rnn,gru,lstm",
-    minutes: Annotated[float | None, Parameter(help="Wall-clock budget of each run (default 1).")] = None,
-    epochs: Annotated[
-        int | None, Parameter(help="Passes over the text; with `--minutes` too, whichever ends first.")
-    ] = None,
     match: Annotated[
         str, Parameter(help="What else is equal: `params` (the hidden size follows from the first cell's) or `hidden`.")
     ] = "params",
     seeds: Annotated[int, Parameter(help="Runs of each cell, whose spread is shown.")] = 3,
-    hidden: Annotated[int | None, Parameter(help="Units of a layer (of the first cell, default 256).")] = None,
-    layers: Annotated[int | None, Parameter(help="Recurrent layers (default 1).")] = None,
-    lr: Annotated[float | None, Parameter(help="Peak learning rate (default 0.01).")] = None,
-    batch: Annotated[int | None, Parameter(help="Rows of a batch (default 64).")] = None,
-    steps: Annotated[int | None, Parameter(help="Tokens of a window (default 32).")] = None,
-    tokens: Annotated[str | None, Parameter(help="`char` (default), `word`, `byte` or `bpe`.")] = None,
-    threads: Annotated[int | None, Parameter(help="Threads of PyTorch (default: its own choice).")] = None,
     encoding: Annotated[str, Parameter(help="The file's encoding.")] = "utf-8",
     cell_file: CellFile = None,
     out: Annotated[Path | None, Parameter(help="The folder of the comparison (default: runs/NAME-compare).")] = None,
     json_: Annotated[
-        bool, Parameter(name="--json", negative=(), help="Print the results as the last line, as JSON.")
+        bool,
+        Parameter(name="--json", negative=(), show_default=False, help="Print the results as the last line, as JSON."),
     ] = False,
-    quiet: Annotated[bool, Parameter(negative=(), help="Plain lines instead of a bar.")] = False,
+    quiet: Annotated[bool, Parameter(negative=(), show_default=False, help="Plain lines instead of a bar.")] = False,
+    chosen: dict[str, Any],
 ) -> None:
     """Train each cell with the same budget and seeds; parameters, speed and held-out loss, as a table and a picture.
 
@@ -57,11 +54,9 @@ def compare_text_command(
     load_cell_file(cell_file)
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: want 1 at least")
-    minutes = 1.0 if minutes is None and epochs is None else minutes
-    settings = text_settings(
-        minutes=minutes, epochs=epochs, hidden=hidden, layers=layers, lr=lr, batch=batch, steps=steps, tokens=tokens,
-        threads=threads,
-    )  # fmt: skip
+    if not {"minutes", "epochs"} & set(chosen):
+        chosen["minutes"] = 1.0
+    settings = text_settings(**chosen)
     source = Source(file, encoding)
     contestants = variants([cell for cell in cells.split(",") if cell.strip()], source, settings, match)
     folder = out or Path("runs") / f"{source.name}-compare"

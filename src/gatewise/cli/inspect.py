@@ -25,8 +25,10 @@ from gatewise.layers import Recurrent
 @app.command(name="cells")
 def cells_command(
     *,
-    build: Annotated[bool, Parameter(negative=(), help="Compile every cell's kernel now, in float32.")] = False,
-    double: Annotated[bool, Parameter(negative=(), help="With `--build`: in float64 too.")] = False,
+    build: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Compile every cell's kernel now, in float32.")
+    ] = False,
+    double: Annotated[bool, Parameter(negative=(), show_default=False, help="With `--build`: in float64 too.")] = False,
     cell_file: CellFile = None,
 ) -> None:
     """List the cells: gates, states, size, engine, source. With `--build`, compile their kernels."""
@@ -111,9 +113,12 @@ def explain_command(
     cell: Annotated[str, Parameter(help="A cell's name.")],
     /,
     *,
-    latex: Annotated[bool, Parameter(negative=(), help="Print LaTeX.")] = False,
+    latex: Annotated[bool, Parameter(negative=(), show_default=False, help="Print LaTeX.")] = False,
     source_: Annotated[
-        bool, Parameter(name="--source", negative=(), help="Print the C++ that the native engine compiles.")
+        bool,
+        Parameter(
+            name="--source", negative=(), show_default=False, help="Print the C++ that the native engine compiles."
+        ),
     ] = False,
     cell_file: CellFile = None,
 ) -> None:

@@ -43,6 +43,7 @@ def probe_command(
         Parameter(
             group=WHAT,
             negative=(),
+            show_default=False,
             help="Start the gates with memories of 1 to T steps (Tallec and Ollivier 2018), where a cell has any.",
         ),
     ] = False,
@@ -64,9 +65,18 @@ def probe_command(
     threads: Annotated[int, Parameter(group=BUDGET, help="Threads of PyTorch.")] = _DEFAULT.threads,
     out: Annotated[Path | None, Parameter(group=OUTPUT, help="The folder (default: runs/probe-N).")] = None,
     json_: Annotated[
-        bool, Parameter(name="--json", group=OUTPUT, negative=(), help="Print the summary as the last line, as JSON.")
+        bool,
+        Parameter(
+            name="--json",
+            group=OUTPUT,
+            negative=(),
+            show_default=False,
+            help="Print the summary as the last line, as JSON.",
+        ),
     ] = False,
-    quiet: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Plain lines instead of a bar.")] = False,
+    quiet: Annotated[
+        bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Plain lines instead of a bar.")
+    ] = False,
 ) -> None:
     """Find the longest T at which cells solve synthetic memory tasks, and what their gates do.
 

@@ -2,6 +2,7 @@
 
 from gatewise.tasks.generate import encode_prompt, generate, longest_copy
 from gatewise.tasks.sampling import Sampling
-from gatewise.tasks.text import TextTask, stream_loss
+from gatewise.tasks.task import Task
+from gatewise.tasks.text import TextTask, perplexity, stream_loss
 
-__all__ = ["Sampling", "TextTask", "encode_prompt", "generate", "longest_copy", "stream_loss"]
+__all__ = ["Sampling", "Task", "TextTask", "encode_prompt", "generate", "longest_copy", "perplexity", "stream_loss"]

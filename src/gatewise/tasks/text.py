@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,19 @@ from gatewise.layers import LanguageModel, detach
 
 Batch = tuple[Tensor, Tensor]
 
-
 _MOST_SCORES = 1 << 24  # at a time: 64 MB of them
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss) of a loss in nats per token: as uncertain as a choice among so many; inf where that overflows.
+
+    >>> perplexity(0.0), round(perplexity(math.log(28)), 6)
+    (1.0, 28.0)
+    """
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 class TextTask:
@@ -37,6 +48,9 @@ class TextTask:
         >>> inputs.shape, torch.equal(inputs[1:], targets[:-1])
         (torch.Size([5, 2]), True)
     """
+
+    unit = "tokens"
+    loss_unit = "nats per token"
 
     def __init__(
         self,
@@ -70,11 +84,21 @@ class TextTask:
             batches = sequential_partition(self.train, self.batch_size, self.num_steps, offset)
         return batches[: max(1, (len(self.train) - self.num_steps) // (self.batch_size * self.num_steps))]
 
-    def loss(self, model: LanguageModel, batch: Batch, state: Any) -> tuple[Tensor, Any]:
+    def size(self, batch: Batch) -> int:
+        return batch[1].numel()
+
+    def loss(self, model: LanguageModel, batch: Batch, state: Any, share: float = 0.0) -> tuple[Tensor, Any]:
         """Mean cross-entropy of a batch in nats per token, and the state to carry on (cut off from the graph)."""
+        del share  # the same loss from the first step to the last
         inputs, targets = batch
         logits, state = model(inputs, state if self.carries_state else None)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten()), detach(state)
+
+    def held_out(self, model: LanguageModel) -> Mapping[str, float]:
+        return {"loss": self.quick_loss(model)}
+
+    def figures(self, loss: float) -> Mapping[str, float]:
+        return {"perplexity": perplexity(loss)}
 
     def quick_loss(self, model: LanguageModel, streams: int = 64, most: int = 1 << 15) -> float:
         """An estimate of :func:`heldout_loss`, many streams at a time: each stream starts from a zero state."""

@@ -1,16 +1,20 @@
 """Training: the one loop, the run folder, the only writer of weights."""
 
-from gatewise.training.metrics import finite, perplexity
+from gatewise.tasks import perplexity
+from gatewise.training.lifecycle import Watch
+from gatewise.training.metrics import finite
 from gatewise.training.progress import Reporter, Silent, reporter
 from gatewise.training.run import Run
-from gatewise.training.settings import RECIPES, TextSettings, text_settings
 from gatewise.training.signals import Interrupted
-from gatewise.training.text_run import Watch, resume_text, train_text
+from gatewise.training.text_run import train_text
+from gatewise.training.text_settings import RECIPES, TextSettings, text_settings
 from gatewise.training.text_source import Source
 from gatewise.training.trained_text import TrainedText, load_text_run
+from gatewise.training.trainings import TRAININGS, load, resume
 
 __all__ = [
     "RECIPES",
+    "TRAININGS",
     "Interrupted",
     "Reporter",
     "Run",
@@ -20,10 +24,11 @@ __all__ = [
     "TrainedText",
     "Watch",
     "finite",
+    "load",
     "load_text_run",
     "perplexity",
     "reporter",
-    "resume_text",
+    "resume",
     "text_settings",
     "train_text",
 ]

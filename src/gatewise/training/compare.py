@@ -14,11 +14,12 @@ import torch
 from gatewise.cells import resolve
 from gatewise.errors import UserError, nearest
 from gatewise.layers import LanguageModel
+from gatewise.tasks import perplexity
 from gatewise.training.checkpoint import write_text
-from gatewise.training.metrics import perplexity
+from gatewise.training.lifecycle import Watch
 from gatewise.training.run import Run
-from gatewise.training.settings import TextSettings
-from gatewise.training.text_run import Watch, model_config, train_text
+from gatewise.training.text_run import model_config, train_text
+from gatewise.training.text_settings import TextSettings
 from gatewise.training.text_source import Source, prepare
 
 MATCHES = ("params", "hidden")

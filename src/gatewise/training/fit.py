@@ -12,7 +12,6 @@ from typing import Any
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import read_about, read_tensors, write_tensors
 from gatewise.training.learner import CARRIED, Diverged, Learner
-from gatewise.training.metrics import perplexity
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.schedule import Position, Schedule
@@ -49,7 +48,7 @@ class Journal:
         return cls(recent=deque(maxlen=min(steps, _MOST_RECENT)))
 
     def train_loss(self) -> float:
-        """Mean loss over the last epoch's steps, at most 100, in nats per token."""
+        """Mean loss over the last epoch's steps, at most 100."""
         return sum(self.recent) / len(self.recent) if self.recent else math.nan
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class Care:
         looks: how many times the held-out loss is estimated on the way.
         patience: end after so many looks without a gain; 0 never.
         keep_best: leave the run with its best weights rather than its last. The best are chosen by an estimate on the
-            first part of the held-out text, so the held-out loss of a run is a little kind.
+            first part of what is held out, so the held-out loss of a run is a little kind.
         on_row: called with every new row of metrics (TensorBoard).
     """
 
@@ -82,7 +81,7 @@ class Care:
 
 
 class _Sitting:
-    """One process's work on a run: its clock, its saving, its looks at the held-out text."""
+    """One process's work on a run: its clock, its saving, its looks at what is held out."""
 
     def __init__(
         self, learner: Learner, run: Run, schedule: Schedule, care: Care, journal: Journal, report: Reporter,
@@ -92,7 +91,7 @@ class _Sitting:
         self.journal, self.report, self.about = journal, report, about
         self.last_batch: Any = None
         self.spent_before = journal.position.seconds
-        self.tokens_before = journal.position.tokens
+        self.units_before = journal.position.units
         self.started = self.saved_at = time.perf_counter()
 
     def tick(self) -> None:
@@ -100,7 +99,7 @@ class _Sitting:
 
     def rate(self) -> float:
         spent = self.journal.position.seconds - self.spent_before
-        return (self.journal.position.tokens - self.tokens_before) / spent if spent > 0 else 0.0
+        return (self.journal.position.units - self.units_before) / spent if spent > 0 else 0.0
 
     def over(self) -> bool:
         position = self.journal.position
@@ -114,14 +113,18 @@ class _Sitting:
         """One step, and what it changes in the journal."""
         journal, position = self.journal, self.journal.position
         lr = self.schedule.learning_rate(position)
-        loss = self.learner.step(batch, lr)
+        loss = self.learner.step(batch, lr, self.schedule.progress(position))
         self.last_batch = batch
         journal.recent.append(loss)
         position.batch += 1
         position.step += 1
-        position.tokens += batch[1].numel()
+        position.units += self.learner.task.size(batch)
         self.tick()
-        self.report.step(self.schedule.progress(position), position, journal.train_loss(), self.rate())
+        loss = journal.train_loss()
+        self.report.step(
+            self.schedule.progress(position), position, {"loss": loss, **self.learner.task.figures(loss)},
+            f"{self.rate():,.0f} {self.learner.task.unit}/s",
+        )  # fmt: skip
 
     def look_if_due(self) -> None:
         """Estimate the held-out loss at every ``1 / looks`` of the budget."""
@@ -130,26 +133,28 @@ class _Sitting:
         if due <= journal.looks:
             return
         journal.looks = due
-        model = self.learner.model()
-        estimate = self.learner.task.quick_loss(model)
-        if estimate < journal.best_loss:
-            journal.best_loss, journal.since_best = estimate, 0
+        model, task = self.learner.model(), self.learner.task
+        heldout = task.held_out(model)
+        if heldout["loss"] < journal.best_loss:
+            journal.best_loss, journal.since_best = heldout["loss"], 0
             write_tensors(self.run.best_file, model.state_dict(), self.about)
-        elif not math.isnan(estimate):  # NaN: nothing is held out
+        elif not math.isnan(heldout["loss"]):  # NaN: nothing is held out
             journal.since_best += 1
         self.tick()
         position, loss = journal.position, journal.train_loss()
+        train = {"loss": loss, **task.figures(loss)}
         row = {
             "step": position.step, "epoch": position.epoch, "seconds": round(position.seconds, 2),
-            "lr": self.schedule.learning_rate(position), "train_loss": loss, "train_perplexity": perplexity(loss),
-            "heldout_loss": estimate, "heldout_perplexity": perplexity(estimate),
-            "tokens_per_second": round(self.rate()),
+            "lr": self.schedule.learning_rate(position),
+            **{f"train_{name}": value for name, value in train.items()},
+            **{f"heldout_{name}": value for name, value in {**heldout, **task.figures(heldout["loss"])}.items()},
+            f"{task.unit}_per_second": round(self.rate()),
         }  # fmt: skip
         journal.rows.append(row)
         self.run.write_metrics(journal.rows)
         if self.care.on_row is not None:
             self.care.on_row(row)
-        self.report.look(row)
+        self.report.look(position, train, heldout, f"{self.rate():,.0f} {task.unit}/s")
 
     def finish(self) -> None:
         """The budget is spent."""

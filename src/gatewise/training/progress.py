@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from gatewise.training.metrics import perplexity
 from gatewise.training.schedule import Position
 
 
 class Reporter(Protocol):
     """Shows how a run goes."""
 
-    def step(self, share: float, position: Position, loss: float, rate: float) -> None:
-        """A training step was taken: share of the budget spent, mean loss so far, tokens per second."""
+    def step(self, share: float, position: Position, train: Mapping[str, float], rate: str) -> None:
+        """A training step was taken: share of the budget spent, mean figures so far, how fast it goes."""
         ...
 
-    def look(self, row: dict[str, Any]) -> None:
-        """The held-out loss was estimated."""
+    def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
+        """What is held out was looked at."""
         ...
 
     def say(self, text: str) -> None:
@@ -46,13 +45,18 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def _said(figures: Mapping[str, float], digits: int) -> str:
+    """``{"loss": 1.234567, "active_units": 3.0}`` -> ``loss 1.2346  active units 3``, with so many digits."""
+    return "  ".join(f"{name.replace('_', ' ')} {value:.{digits}g}" for name, value in figures.items())
+
+
 class Silent:
     """Shows nothing."""
 
-    def step(self, share: float, position: Position, loss: float, rate: float) -> None:
+    def step(self, share: float, position: Position, train: Mapping[str, float], rate: str) -> None:
         pass
 
-    def look(self, row: dict[str, Any]) -> None:
+    def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
         pass
 
     def say(self, text: str) -> None:
@@ -64,19 +68,19 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines on standard error: one a look at the held-out text."""
+    """Plain lines on standard error: one a look at what is held out."""
 
     def __init__(self) -> None:
         self._left = ""
 
-    def step(self, share: float, position: Position, loss: float, rate: float) -> None:
+    def step(self, share: float, position: Position, train: Mapping[str, float], rate: str) -> None:
         self._left = duration(position.seconds * (1 - share) / share) if share > 0 else "?"
 
-    def look(self, row: dict[str, Any]) -> None:
+    def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
+        estimate = {"held-out estimate" if name == "loss" else name: value for name, value in heldout.items()}
         self.say(
-            f"step {row['step']}  epoch {row['epoch']}  {duration(row['seconds'])} spent, {self._left} left  "
-            f"loss {row['train_loss']:.4f}  perplexity {row['train_perplexity']:.3f}  "
-            f"held-out estimate {row['heldout_loss']:.4f}  {row['tokens_per_second']:,} tokens/s"
+            f"step {position.step}  epoch {position.epoch}  {duration(position.seconds)} spent, {self._left} left  "
+            f"{_said(train, 5)}  {_said(estimate, 5)}  {rate}"
         )
 
     def say(self, text: str) -> None:
@@ -84,7 +88,7 @@ class Lines(Silent):
 
 
 class Bars:
-    """A live bar on standard error with loss, perplexity, tokens per second and time left."""
+    """A live bar on standard error with the figures, the speed and the time left."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -102,18 +106,18 @@ class Bars:
             self._bar.start()
         return self._bar
 
-    def step(self, share: float, position: Position, loss: float, rate: float) -> None:
+    def step(self, share: float, position: Position, train: Mapping[str, float], rate: str) -> None:
         now = time.perf_counter()
         if now - self._shown < 0.1 and share < 1:
             return
         self._shown = now
         left = duration(position.seconds * (1 - share) / share) if share > 0 else "?"
-        facts = f"loss {loss:.3f}  ppl {perplexity(loss):.3g}{self._heldout}  {rate:,.0f} tok/s  {left} left"
+        facts = f"{_said(train, 4)}{self._heldout}  {rate}  {left} left"
         bar = self._started()
         bar.update(bar.task_ids[0], completed=share, facts=facts)
 
-    def look(self, row: dict[str, Any]) -> None:
-        self._heldout = f"  held-out {row['heldout_loss']:.3f}"
+    def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
+        self._heldout = f"  held-out {heldout['loss']:.4g}"
 
     def say(self, text: str) -> None:
         self.close()

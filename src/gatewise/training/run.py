@@ -19,11 +19,6 @@ from filelock import FileLock, Timeout
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import FORMAT, replacing, write_text
 
-METRICS: tuple[str, ...] = (
-    "step", "epoch", "seconds", "lr", "train_loss", "train_perplexity", "heldout_loss", "heldout_perplexity",
-    "tokens_per_second",
-)  # fmt: skip
-
 
 class Run:
     """The files of one run.
@@ -73,7 +68,7 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """An existing run."""
         if not os.path.exists(folder):
-            raise UserError(f"{folder}: no such run folder; `gatewise train text FILE --out {folder}` makes one")
+            raise UserError(f"{folder}: no such run folder; `gatewise train TASK ... --out {folder}` makes one")
         run = cls(folder)
         if not run.config_file.exists():
             raise UserError(f"{folder}: not a run folder, it has no config.toml; give the folder a training printed")
@@ -154,7 +149,7 @@ class Run:
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """All rows anew: a killed process leaves the file whole."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, METRICS, lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         with replacing(self.metrics_file) as temporary:

@@ -11,17 +11,17 @@ class Position:
     """Where a run stands.
 
     Attributes:
-        epoch: finished passes over the training text.
+        epoch: finished passes over the training data.
         batch: finished batches of the pass under way.
         step: finished batches in all.
-        tokens: tokens trained on.
+        units: what the task counts, trained on: tokens, frames.
         seconds: time spent, evaluations and checkpoints included, over all sittings.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    tokens: int = 0
+    units: int = 0
     seconds: float = 0.0
 
 

@@ -1,205 +1,170 @@
-"""The settings of a training run: defaults, recipes, checks, and their place in ``config.toml``."""
+"""Settings of a training run, whatever the task: each with its default, its range and the words of its help."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from gatewise.cells import resolve
-from gatewise.data import KINDS
+from gatewise.cells import CELLS, resolve
 from gatewise.engines import check_engine
 from gatewise.errors import UserError, nearest
+from gatewise.training.run import Run
 
-AUTO = -1
-"""The embedding that suits the vocabulary."""
-
-NUMPY_ENGINE = "numpy"
-"""The engine of ``gatewise.scratch``: trains the textbook GRU, every gradient derived by hand."""
+_MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
 
 
 @dataclass(frozen=True)
-class TextSettings:
-    """Everything that decides a run of ``gatewise train text``, besides the text itself.
+class About:
+    """What is known of a setting besides its name, type and default.
 
     Attributes:
-        cell: the cell's name.
-        layers: recurrent layers.
-        hidden: units of a layer.
-        embedding: features of the learned embedding; 0 is one-hot; -1 is 64 for up to 256 tokens, else 128.
-        dropout: on a learned embedding, between layers, before the head.
-        zoneout: rate at which units keep their old state (Krueger et al. 2016).
-        recurrent_dropout: on what enters the recurrent products, one mask a window (Gal and Ghahramani 2016).
-        weight_drop: of the recurrent matrices (Merity et al. 2018).
-        layer_norm: of both projections (Ba et al. 2016).
-        tokens: "char", "word", "byte" or "bpe".
-        vocabulary: most tokens of the vocabulary; 0 is no limit (bpe: 1,024).
-        clean: "none", or "d2l" for the book's cleaning (letters only, lower case).
-        train_tokens: train on the first so many tokens, hold out the rest; 0 uses ``heldout``.
-        heldout: share of the text, its end, that is held out.
-        batch: rows of a batch.
-        steps: tokens of a window: how far back the truncated gradient reaches.
-        partition: "sequential" (the state is carried) or "random" (every window starts at zero).
-        optimizer: "adamw" or "sgd".
-        lr: peak learning rate.
-        weight_decay: of AdamW.
-        clip: largest global norm of the gradient; 0 does not clip.
-        epochs: passes over the training text; 0 leaves it to ``minutes``.
-        minutes: wall-clock budget; 0 leaves it to ``epochs``.
-        schedule: "cosine" (down to a hundredth of lr) or "constant".
-        warmup: share of the run in which the learning rate rises from 0.
-        init: "default" (as PyTorch) or "d2l" (N(0, 0.01), zero biases).
-        engine: "auto", an engine's name, or "numpy".
-        precision: "float32", or "bf16" for the recurrent layers' matrix products while training.
-        keep: "best" (by held-out loss) or "last": which weights the run is left with.
-        evaluations: how many times the held-out loss is looked at on the way.
-        patience: stop after so many looks without a better held-out loss; 0 never stops early.
-        seed: of weights, windows and dropout.
-        threads: of PyTorch; 0 is PyTorch's own choice.
+        help: what it does; the command line adds the default.
+        group: of the command line's options.
+        choices: for a text, what it may be.
+        positive: whether 0 is too little.
+        share: whether it must be below 1.
+        most: the largest value.
+        apart: a value outside the range that has a meaning of its own.
+        default: the default in words, where the value itself does not say it.
     """
 
-    cell: str = "gru"
-    layers: int = 1
-    hidden: int = 256
-    embedding: int = AUTO
-    dropout: float = 0.1
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    weight_drop: float = 0.0
-    layer_norm: bool = False
-    tokens: str = "char"
-    vocabulary: int = 0
-    clean: str = "none"
-    train_tokens: int = 0
-    heldout: float = 0.1
-    batch: int = 64
-    steps: int = 32
-    partition: str = "sequential"
-    optimizer: str = "adamw"
-    lr: float = 0.01
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    epochs: int = 0
-    minutes: float = 3.0
-    schedule: str = "cosine"
-    warmup: float = 0.05
-    init: str = "default"
-    engine: str = "auto"
-    precision: str = "float32"
-    keep: str = "best"
-    evaluations: int = 10
-    patience: int = 0
-    seed: int = 0
-    threads: int = 0
+    help: str
+    group: str
+    choices: tuple[str, ...] = ()
+    positive: bool = False
+    share: bool = False
+    most: float | None = None
+    apart: int | None = None
+    default: str | None = None
+
+
+def setting(value: Any, help: str, group: str = "Training", **more: Any) -> Any:
+    """A field of a settings class; ``more`` as :class:`About` has it."""
+    return dataclasses.field(default=value, metadata={"about": About(help, group, **more)})
+
+
+def about(field: dataclasses.Field[Any]) -> About:
+    return field.metadata["about"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a run is trained. A value outside its range raises :class:`UserError`, which names the option."""
+
+    batch: int = setting(64, "Rows of a batch", positive=True)
+    optimizer: str = setting("adamw", "`adamw` or `sgd`", choices=("adamw", "sgd"))
+    lr: float = setting(0.01, "Peak learning rate", positive=True)
+    weight_decay: float = setting(0.05, "Of AdamW")
+    clip: float = setting(1.0, "Largest norm of the gradient; 0: no clipping")
+    minutes: float = setting(3.0, "Wall-clock budget")
+    epochs: int = setting(
+        0, "Passes over the data; with `--minutes` too, whichever ends first", default="as many as the minutes allow"
+    )
+    schedule: str = setting(
+        "cosine", "`cosine` (down to a hundredth of lr) or `constant`", choices=("cosine", "constant")
+    )
+    warmup: float = setting(0.05, "Share of the run in which lr rises", share=True)
+    heldout: float = setting(0.1, "Share of the data, its end, that is held out", "Data", share=True)
+    keep: str = setting(
+        "best", "Which weights the run is left with, `best` (by held-out loss) or `last`", choices=("best", "last")
+    )
+    evaluations: int = setting(10, "Looks at what is held out on the way", positive=True)
+    patience: int = setting(0, "Stop after so many looks without a gain", default="never")
+    seed: int = setting(0, "The same seed gives the same run")
+    threads: int = setting(
+        0, "Threads of PyTorch", default="its own choice; 1 is better where other work keeps the cores busy"
+    )
 
     def __post_init__(self) -> None:
-        self._check_types()
-        resolve(self.cell)
-        if self.engine != NUMPY_ENGINE:
-            check_engine(self.engine, NUMPY_ENGINE)
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                # The nearest name of a precision would be that of another format.
-                hint = f"want {' or '.join(choices)}" if name == "precision" else nearest(value, choices)
-                raise UserError(f"--{name} {value}: {hint}")
         for field in dataclasses.fields(self):
-            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
-            if isinstance(value, str | bool):
-                continue
-            if field.name == "embedding" and value == AUTO:
-                continue
-            positive = field.name in _POSITIVE
-            if not math.isfinite(value) or value < 0 or (positive and value == 0):
-                raise UserError(f"{option} {value}: want a number {'above' if positive else 'of at least'} 0")
-            most = _MOST.get(field.name, _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT)
-            if value > most:
-                raise UserError(f"{option} {value}: too large; give at most {most:,}")
-            if field.name in _SHARES and value >= 1:
-                raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
+            _check(field, getattr(self, field.name))
         if self.epochs == 0 and self.minutes == 0:
             raise UserError("--minutes 0: a run needs a budget; give --minutes or --epochs above 0")
-        if self.patience and not (self.heldout or self.train_tokens):
+        if self.patience and not self.holds_out():
             raise UserError(f"--patience {self.patience}: nothing is held out to look at; give --heldout above 0")
-        if self.engine == NUMPY_ENGINE:
-            self._check_numpy()
 
-    def embedding_for(self, vocabulary_size: int) -> int:
-        """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""
-        if self.embedding != AUTO:
-            return self.embedding
-        return 64 if vocabulary_size <= 256 else 128
-
-    def _check_types(self) -> None:
-        for field in dataclasses.fields(self):
-            value, wanted = getattr(self, field.name), type(field.default)
-            right = isinstance(value, (int, float) if wanted is float else wanted)
-            if not right or (isinstance(value, bool) and wanted is not bool):
-                kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
-                raise UserError(f"--{field.name.replace('_', '-')} {value!r}: want {kind}")
-
-    def _check_numpy(self) -> None:
-        fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
-        fixed |= {"zoneout": 0.0, "recurrent_dropout": 0.0, "weight_drop": 0.0, "layer_norm": False}
-        for name, value in fixed.items():
-            if getattr(self, name) != value:
-                raise UserError(
-                    "--engine numpy trains the textbook's GRU with plain SGD: "
-                    f"want --{name.replace('_', '-')} {value}, got {getattr(self, name)}"
-                )
+    def holds_out(self) -> bool:
+        """Whether anything is held out."""
+        return self.heldout > 0
 
 
-_CHOICES = {
-    "precision": ("float32", "bf16"),
-    "tokens": KINDS,
-    "clean": ("none", "d2l"),
-    "partition": ("sequential", "random"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "constant"),
-    "init": ("default", "d2l"),
-    "keep": ("best", "last"),
-}
-_POSITIVE = {"layers", "hidden", "batch", "steps", "lr", "evaluations"}
-_SHARES = {"heldout", "warmup", "dropout", "zoneout", "recurrent_dropout", "weight_drop"}
-_MOST = {"layers": 1000, "hidden": 1 << 20, "embedding": 1 << 20}
-_MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
+@dataclass(frozen=True)
+class NetworkSettings(TrainingSettings):
+    """And what recurrent layers it has."""
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "d2l": {
-        "clean": "d2l", "train_tokens": 10_000, "batch": 32, "steps": 35, "hidden": 256, "embedding": 0,
-        "optimizer": "sgd", "lr": 1.0, "clip": 1.0, "epochs": 500, "minutes": 0.0, "schedule": "constant",
-        "warmup": 0.0, "keep": "last", "partition": "sequential", "dropout": 0.0,
-    },
-}  # fmt: skip
-"""Named sets of settings. ``d2l`` is the experiment of *Dive into Deep Learning*, chapter 10."""
+    cell: str = setting("gru", "The cell's name; `gatewise cells` lists them", "Model")
+    layers: int = setting(1, "Recurrent layers", "Model", positive=True, most=1000)
+    hidden: int = setting(256, "Units of a layer", "Model", positive=True, most=1 << 20)
+    dropout: float = setting(0.1, "Dropout between layers, before and after them", "Model", share=True)
+    zoneout: float = setting(0.0, "Rate at which units keep their old state (Krueger 2016)", "Model", share=True)
+    recurrent_dropout: float = setting(
+        0.0, "Dropout on the recurrent products' input, one mask a sequence (Gal 2016)", "Model", share=True
+    )
+    weight_drop: float = setting(0.0, "Dropout of recurrent weights (Merity 2018)", "Model", share=True)
+    layer_norm: bool = setting(False, "Normalise both projections of every step (Ba 2016)", "Model")
+    engine: str = setting("auto", "`auto`, `native`, `torch` or `eager`", "Model")
+    precision: str = setting(
+        "float32", "`float32`, or `bf16` for the products: faster on a CPU with AMX", "Model",
+        choices=("float32", "bf16"),
+    )  # fmt: skip
 
-_NUMPY_DEFAULTS: dict[str, Any] = {
-    "cell": "gru-before", "embedding": 0, "optimizer": "sgd", "lr": 1.0, "schedule": "constant", "warmup": 0.0,
-    "dropout": 0.0,
-}  # fmt: skip
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        resolve(self.cell)
+        check_engine(self.engine, *self.engines_of_its_own())
+
+    def engines_of_its_own(self) -> tuple[str, ...]:
+        """Engines that this task has beside those of all."""
+        return ()
+
+    def noise(self) -> dict[str, Any]:
+        """The options of the recurrent layers that are not at their default."""
+        names = ("zoneout", "recurrent_dropout", "weight_drop", "layer_norm")
+        return {name: value for name in names if (value := getattr(self, name))}
 
 
-def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
-    """Defaults, under a recipe, under what was chosen (None is not chosen).
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    option, rules, wanted = f"--{field.name.replace('_', '-')}", about(field), type(field.default)
+    right = isinstance(value, (int, float) if wanted is float else wanted)
+    if not right or (isinstance(value, bool) and wanted is not bool):
+        kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
+        raise UserError(f"{option} {value!r}: want {kind}")
+    if rules.choices and value not in rules.choices:
+        # The nearest name of a precision would be that of another format.
+        hint = f"want {' or '.join(rules.choices)}" if field.name == "precision" else nearest(str(value), rules.choices)
+        raise UserError(f"{option} {value}: {hint}")
+    if isinstance(value, str | bool) or (rules.apart is not None and value == rules.apart):
+        return
+    if not math.isfinite(value) or value < 0 or (rules.positive and value == 0):
+        raise UserError(f"{option} {value}: want a number {'above' if rules.positive else 'of at least'} 0")
+    most = rules.most if rules.most is not None else _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT
+    if value > most:
+        raise UserError(f"{option} {value}: too large; give at most {most:,}")
+    if rules.share and value >= 1:
+        raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
+
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
+Source = TypeVar("Source")
+
+
+def settings_from(
+    kind: type[Settings], chosen: Mapping[str, Any], instead: Mapping[str, Any] | None = None
+) -> Settings:
+    """The defaults of ``kind``, under those given ``instead``, under what was chosen (None is not chosen).
 
     Raises:
-        UserError: an unknown recipe, or a value outside its range.
-
-    Example:
-        >>> text_settings("d2l", cell="lstm", lr=2.0).epochs
-        500
+        UserError: a value outside its range, or a setting that does not exist.
     """
-    if recipe is not None and recipe not in RECIPES:
-        raise UserError(f"--recipe {recipe}: {nearest(recipe, list(RECIPES))}")
-    values = dict(_NUMPY_DEFAULTS) if chosen.get("engine") == NUMPY_ENGINE else {}
-    values |= RECIPES.get(recipe or "", {})
+    values = dict(instead or {})
     given = {name: value for name, value in chosen.items() if value is not None}
     for budget in ("minutes", "epochs"):
         if given.get(budget) == 0:
             raise UserError(f"--{budget} 0: a run needs a budget; give a number above 0, or leave it out")
-    if given.get("heldout") is not None and (given.get("train_tokens") or values.get("train_tokens")):
-        raise UserError("--heldout: --train-tokens (or the recipe) says already what is held out: all the rest")
     if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
         raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
     for one, other in (("epochs", "minutes"), ("minutes", "epochs")):
@@ -207,6 +172,33 @@ def text_settings(recipe: str | None = None, **chosen: Any) -> TextSettings:
         if given.get(one) and other not in given:
             given[other] = 0
     try:
-        return TextSettings(**(values | given))
+        return kind(**(values | given))
     except TypeError as error:
         raise UserError(f"unknown setting: {error}") from None
+
+
+def read_settings(
+    run: Run, task: str, kind: type[Settings], source: Callable[[dict[str, Any]], Source]
+) -> tuple[Settings, Source]:
+    """The settings that a run's ``config.toml`` records, and the source that it says the data have.
+
+    Raises:
+        UserError: a run of another task, or settings that this version does not take.
+    """
+    config = run.read_config()
+    if config["task"] != task:
+        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of {task}; give a {task} run")
+    check_cell(run.config_file, config.get("settings"))
+    try:
+        return kind(**config["settings"]), source(config["data"])
+    except UserError as error:
+        raise UserError(f"{run.config_file}: {error}") from None
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
+
+
+def check_cell(path: Path, model: Any) -> None:
+    """Raise if a configuration names a cell that is not registered here."""
+    cell = model.get("cell") if isinstance(model, dict) else None
+    if isinstance(cell, str) and cell not in CELLS:
+        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatewise.cells import CELLS
 from gatewise.data import (
     UNKNOWN,
     Tokenizer,
@@ -24,7 +23,8 @@ from gatewise.layers import LanguageModel
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
-from gatewise.training.settings import TextSettings
+from gatewise.training.settings import read_settings
+from gatewise.training.text_settings import TextSettings
 
 PYTHON_REFERENCE = "python-reference"
 """The name of the text that every CPython carries."""
@@ -120,25 +120,9 @@ def prepare(
     return Prepared(tokenizer, task, train_text)
 
 
-def read_settings(run: Run) -> tuple[TextSettings, Source]:
-    """The settings and the source that a run's ``config.toml`` records."""
-    config = run.read_config()
-    if config["task"] != "text":
-        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of text; give a text run")
-    check_cell(run.config_file, config.get("settings"))
-    try:
-        return TextSettings(**config["settings"]), Source.from_config(config["data"])
-    except UserError as error:
-        raise UserError(f"{run.config_file}: {error}") from None
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
-
-
-def check_cell(path: Path, model: Any) -> None:
-    """Raise if a configuration names a cell that is not registered here."""
-    cell = model.get("cell") if isinstance(model, dict) else None
-    if isinstance(cell, str) and cell not in CELLS:
-        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
+def recorded(run: Run) -> tuple[TextSettings, Source]:
+    """The settings and the source of a text run."""
+    return read_settings(run, "text", TextSettings, Source.from_config)
 
 
 def fingerprint(model: LanguageModel) -> str:

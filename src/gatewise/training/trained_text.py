@@ -15,7 +15,8 @@ from gatewise.tasks import Sampling, generate, stream_loss
 from gatewise.training.checkpoint import read_about, read_tensors
 from gatewise.training.progress import Reporter, Silent
 from gatewise.training.run import Run
-from gatewise.training.text_source import check_cell, check_equations, prepare, read_settings, same_text, split
+from gatewise.training.settings import check_cell
+from gatewise.training.text_source import check_equations, prepare, recorded, same_text, split
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TrainedText:
 
     def training_text(self) -> str | None:
         """The text it learned, as it learned it; None where it is gone or changed."""
-        settings, source = read_settings(self.run)
+        settings, source = recorded(self.run)
         try:
             return split(same_text(self.run, source), settings)[0]
         except UserError:
@@ -55,7 +56,7 @@ class TrainedText:
 
     def heldout_loss(self, report: Reporter | None = None) -> tuple[float, int]:
         """Nats per token on the run's own held-out text, and how many tokens that is."""
-        settings, source = read_settings(self.run)
+        settings, source = recorded(self.run)
         task = prepare(same_text(self.run, source), settings, self.tokenizer).task
         if not len(task.heldout):
             raise UserError(f"{self.run.folder}: held nothing out; give a text to evaluate on")
@@ -73,7 +74,7 @@ class TrainedText:
             return stream_loss(self.model, ids, progress), len(ids) - 1
 
     def _cleaned_like_the_book(self) -> bool:
-        return read_settings(self.run)[0].clean == "d2l"
+        return recorded(self.run)[0].clean == "d2l"
 
 
 def load_text_run(folder: str | Path) -> TrainedText:

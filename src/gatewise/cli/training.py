@@ -1,0 +1,86 @@
+"""What every ``train`` command does with its options, and ``resume``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, app, load_cell_file
+from gatewise.cli.options import Json, Quiet, TensorBoard, tensorboard_log
+from gatewise.training import TRAININGS, Run, Watch, reporter, resume
+from gatewise.training.lifecycle import train
+from gatewise.training.settings import NetworkSettings
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the command line does with a trained run.
+
+    Attributes:
+        draw: its pictures.
+        tell: prints what came out, from the run and its summary.
+        next_commands: what to call next; ``{run}`` stands for the folder, ``{cell}`` for the cell.
+    """
+
+    draw: Callable[[Run], None]
+    tell: Callable[[Run, dict[str, Any]], None]
+    next_commands: tuple[str, ...]
+
+
+ENDINGS: dict[str, Ending] = {}
+"""By task; the file with a task's commands adds its own."""
+
+
+def carry_out(
+    task: str, source: Any, settings: NetworkSettings, out: Path | None, cell_file: Path | None, tensorboard: bool,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Train, draw, tell."""
+    log = tensorboard_log(tensorboard)
+    with reporter(quiet) as report:
+        run, summary = train(TRAININGS[task], source, settings, out, Watch(report, log, ENDINGS[task].draw))
+    _end(run, summary, as_json, cell_file)
+
+
+@app.command(name="resume")
+def resume_command(
+    run: Annotated[Path, Parameter(help="The folder of an interrupted run.")],
+    /,
+    *,
+    cell_file: CellFile = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with an interrupted run, exactly as it would have gone on."""
+    load_cell_file(cell_file)
+    log = tensorboard_log(tensorboard)
+    with reporter(quiet) as report:
+        done, summary = resume(run, Watch(report, log, lambda run: ENDINGS[run.read_config()["task"]].draw(run)))
+    _end(done, summary, json_, cell_file)
+
+
+def _end(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | None) -> None:
+    ending = ENDINGS[summary["task"]]
+    ending.tell(run, summary)
+    rates = [
+        f"{value:,} {name.replace('_per_second', '/s')}" for name, value in summary.items() if "_per_second" in name
+    ]
+    print(f"{summary['steps']:,} steps in {summary['seconds']:.0f} s, {', '.join(rates)}, engine {summary['engine']}")
+    print(f"run        {run.folder}")
+    # What is printed can be pasted, also where the virtual environment is not activated.
+    command = "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
+    with_cell = f" --cell-file {cell_file}" if cell_file else ""
+    for place, arguments in enumerate(ending.next_commands):
+        filled = arguments.format(run=run.folder, cell=summary["cell"])
+        print(f"{'next' if place == 0 else '':11}{command} {filled}{with_cell}")
+    if as_json:
+        print(json.dumps(summary))

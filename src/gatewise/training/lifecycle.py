@@ -1,0 +1,185 @@
+"""The life of a run, whatever its task: prepared, trained, measured, and gone on with after an interruption."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from gatewise.errors import UserError
+from gatewise.training.fit import Care, Journal, fit, resume
+from gatewise.training.learner import Learner
+from gatewise.training.metrics import finite
+from gatewise.training.progress import Reporter, Silent
+from gatewise.training.run import Run
+from gatewise.training.schedule import Schedule
+from gatewise.training.settings import NetworkSettings, read_settings
+from gatewise.training.signals import stop_signals
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done beside training.
+
+    Attributes:
+        report: shows the progress.
+        on_row: called with the run and every new row of metrics (TensorBoard).
+        on_trained: called with the run before its summary, the last file, is written (pictures).
+    """
+
+    report: Reporter = field(default_factory=Silent)
+    on_row: Callable[[Run, dict[str, Any]], None] | None = None
+    on_trained: Callable[[Run], None] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is ready to start.
+
+    Attributes:
+        name: of the run's folder, where the user gives none.
+        data: what ``config.toml`` records of the data.
+        learner: takes the steps.
+        engine: what runs the recurrent layers, and why.
+        about: what the file of the weights says of the model.
+        introduction: lines for the person.
+        measure: called with the trained run, the reporter and a function to be called between parts of long work, which
+            raises where a signal asked to stop: writes what the task adds to the folder, returns its part of the
+            summary.
+    """
+
+    name: str
+    data: Mapping[str, Any]
+    learner: Learner
+    engine: tuple[str, str]
+    about: Mapping[str, Any]
+    introduction: Sequence[str]
+    measure: Callable[[Run, Reporter, Callable[[], None]], Mapping[str, Any]]
+
+
+class Training(Protocol):
+    """How a task becomes a run.
+
+    Attributes:
+        name: of the task.
+    """
+
+    name: str
+
+    @property
+    def settings(self) -> type[NetworkSettings]:
+        """What its settings are."""
+        ...
+
+    def source(self, data: dict[str, Any]) -> Any:
+        """Where the data come from, as ``config.toml`` records it."""
+        ...
+
+    def prepare(self, source: Any, settings: Any, run: Run | None, say: Callable[[str], None]) -> Job:
+        """Everything up to the first step; ``run`` is one to go on with, whose data must be the same."""
+        ...
+
+    def load(self, run: Run) -> Any:
+        """What was trained, for use."""
+        ...
+
+
+def train(
+    training: Training, source: Any, settings: NetworkSettings, out: Path | None = None, watch: Watch | None = None
+) -> tuple[Run, dict[str, Any]]:
+    """Train in a new run folder; the run and its summary.
+
+    Raises:
+        UserError: the data cannot be used, the folder is taken, the loss stopped being finite.
+        Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
+    """
+    watch = watch or Watch()
+    if out is not None:
+        Run.check_free(out)
+    _use_threads(settings)
+    # Recorded, so that a resumed run adds up in the same order.
+    settings = replace(settings, threads=torch.get_num_threads())
+    job = training.prepare(source, settings, None, watch.report.say)
+    run = Run.create(out, job.name)
+    with run.lock():
+        run.write_config(training.name, asdict(settings), job.data)
+        return run, _train(training, run, settings, job, _new_journal(job), watch)
+
+
+def go_on(training: Training, run: Run, watch: Watch) -> dict[str, Any]:
+    """Go on with a run that was interrupted, exactly as it would have gone on; its summary."""
+    with run.lock():
+        settings, source = read_settings(run, training.name, training.settings, training.source)
+        _use_threads(settings)
+        job = training.prepare(source, settings, run, watch.report.say)
+        journal = resume(job.learner, run) if run.last_file.exists() else _new_journal(job)
+        if journal.finished and run.summary_file.exists():
+            raise UserError(f"{run.folder}: this run is finished; train a new one")
+        watch.report.say(f"{run.folder}: going on from step {journal.position.step}")
+        return _train(training, run, settings, job, journal, watch)
+
+
+def check_memory(build: Callable[[], nn.Module], what: str) -> None:
+    """Refuse weights larger than this machine's memory before a byte of them is allocated."""
+    with torch.device("meta"):
+        needed = sum(p.numel() * p.element_size() for p in build().parameters())
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise UserError(f"{what}: {needed / 1e9:,.0f} GB of weights do not fit into memory; choose a smaller model")
+
+
+def _use_threads(settings: NetworkSettings) -> None:
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+
+
+def _new_journal(job: Job) -> Journal:
+    return Journal.for_epochs_of(len(job.learner.task.batches(0)))
+
+
+def _schedule(settings: NetworkSettings, steps_per_epoch: int) -> Schedule:
+    return Schedule(
+        peak=settings.lr,
+        total_steps=settings.epochs * steps_per_epoch,
+        total_seconds=settings.minutes * 60,
+        cosine=settings.schedule == "cosine",
+        warmup=settings.warmup,
+    )
+
+
+def _train(
+    training: Training, run: Run, settings: NetworkSettings, job: Job, journal: Journal, watch: Watch
+) -> dict[str, Any]:
+    """Fit and measure; the summary, written last, says that all of it is done."""
+    learner, report, (engine, reason) = job.learner, watch.report, job.engine
+    parameters = sum(p.numel() for p in learner.model().parameters())
+    for line in job.introduction:
+        report.say(line)
+    report.say(f"{parameters:,} parameters, engine {engine} ({reason})")
+    on_row = watch.on_row and partial(watch.on_row, run)
+    care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row)
+    schedule = _schedule(settings, len(learner.task.batches(0)))
+    about = {"task": training.name, **job.about}
+    with stop_signals() as stop:
+        fit(learner, run, schedule, care, journal, report, about, stop)
+        measured = job.measure(run, report, lambda: stop.check(run))
+        if watch.on_trained is not None:
+            watch.on_trained(run)
+        stop.check(run)
+    position, loss = journal.position, journal.train_loss()
+    train = {"loss": loss, **learner.task.figures(loss)}
+    summary = finite(
+        {
+            "task": training.name, "cell": settings.cell, "engine": engine, "parameters": parameters,
+            "seconds": round(position.seconds, 2), "steps": position.step,
+            f"{learner.task.unit}_per_second": round(position.units / max(position.seconds, 1e-9)),
+            **{f"train_{name}": value for name, value in train.items()}, **measured,
+        }
+    )  # fmt: skip
+    run.write_summary(summary)
+    return summary

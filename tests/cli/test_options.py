@@ -1,0 +1,34 @@
+"""Every setting is an option, and its help says what the settings say."""
+
+import dataclasses
+import re
+import tomllib
+
+import pytest
+
+from gatewise.training import TRAININGS, TextSettings
+from gatewise.training.settings import about
+
+
+@pytest.mark.parametrize("task", TRAININGS)
+def test_the_help_of_a_training_has_every_setting_with_its_default(gatewise_, monkeypatch, task):
+    monkeypatch.setenv("COLUMNS", "200")
+    answer = gatewise_("train", task, "--help")
+    assert answer.code == 0
+    lines = {line.split()[1]: line for line in answer.out.splitlines() if re.match(r"│ --", line)}
+    for field in dataclasses.fields(TRAININGS[task].settings):
+        option = f"--{field.name.replace('_', '-')}"
+        rules = about(field)
+        assert rules.help.replace("`", "") in lines[option]
+        if type(field.default) is not bool:
+            words = rules.default or (field.default if isinstance(field.default, str) else f"{field.default:g}")
+            assert f"(default: {words.replace('`', '')})" in lines[option]
+
+
+def test_what_is_given_arrives_and_nothing_else(gatewise_, tmp_path, text_file, small):
+    run, noise = tmp_path / "run", ("--layer-norm", "--zoneout", 0.25)
+    answer = gatewise_("train", "text", text_file, *small, "--epochs", 1, *noise, "--out", run)
+    assert answer.code == 0, answer
+    given = {"hidden": 12, "batch": 4, "steps": 8, "threads": 1, "lr": 0.01, "epochs": 1, "minutes": 0}
+    wanted = dataclasses.asdict(TextSettings()) | given | {"zoneout": 0.25, "layer_norm": True}
+    assert tomllib.loads((run / "config.toml").read_text())["settings"] == wanted
