@@ -1,6 +1,6 @@
 """``python -m gatewise.cli`` and the ``gatewise`` command."""
 
-from gatewise.cli import compare, doctor, inspect, probe, text  # noqa: F401  (each import adds its commands)
+from gatewise.cli import compare, doctor, frames, inspect, probe, text  # noqa: F401  (each import adds its commands)
 from gatewise.cli.app import main
 
 __all__ = ["main"]

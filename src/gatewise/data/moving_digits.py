@@ -74,7 +74,7 @@ def moving_digits(
         )
     )
     drawn = rows @ chosen @ columns.mT  # (T, B, digits, S, S)
-    return drawn.amax(2, keepdim=True)
+    return drawn.amax(2, keepdim=True).clamp(max=1)  # rounding goes above it
 
 
 @functools.cache

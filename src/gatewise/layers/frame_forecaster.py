@@ -31,6 +31,7 @@ class FrameForecaster(nn.Module):
         num_layers: layers of the encoder, and of the forecaster.
         kernel_size: of all the recurrent layers' convolutions, in patches; odd.
         patch: pixels of a patch's side; frames are padded with zeros to whole patches.
+        dropout: on what enters every layer but the first, and on what enters V, while training.
         options: of the recurrent layers, as :class:`gatewise.ConvRecurrent` has them.
 
     Shapes:
@@ -51,6 +52,7 @@ class FrameForecaster(nn.Module):
         num_layers: int = 2,
         kernel_size: int | Sequence[int] = 3,
         patch: int = 4,
+        dropout: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
@@ -64,7 +66,15 @@ class FrameForecaster(nn.Module):
 
         pixels = channels * patch**2
         self.encoder, self.forecaster = layers(pixels), layers(1)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(num_layers * hidden_channels, pixels, 1)
+
+    @property
+    def recurrent(self) -> ConvRecurrent:
+        """The first of the recurrent layers, which all have the same cell."""
+        layer = self.encoder[0]
+        assert isinstance(layer, ConvRecurrent)
+        return layer
 
     def forward(self, frames: Tensor, horizon: int) -> Tensor:
         """The frames to come."""
@@ -77,12 +87,12 @@ class FrameForecaster(nn.Module):
         x = F.pixel_unshuffle(padded, self.patch).unflatten(0, (steps, batch))
         states: list[Any] = []
         for layer in self.encoder:
-            x, state = layer(x)
+            x, state = layer(self.dropout(x) if states else x)
             states.append(state)
         x, outputs = x.new_zeros(horizon, batch, 1, *x.shape[3:]), []
         for layer, state in zip(self.forecaster, states, strict=True):
-            x, _ = layer(x, state)
+            x, _ = layer(self.dropout(x) if outputs else x, state)
             outputs.append(x)
-        patches = self.head(torch.cat(outputs, dim=2).flatten(0, 1))
+        patches = self.head(self.dropout(torch.cat(outputs, dim=2).flatten(0, 1)))
         pixels = F.pixel_shuffle(patches, self.patch)[..., :height, :width]
         return pixels.unflatten(0, (horizon, batch))

@@ -178,8 +178,7 @@ class FramesTask:
         torch.Size([5, 2, 1, 32, 32])
     """
 
-    unit = "frames"
-    carries_state = False
+    unit, loss_unit = "frames", "nats per pixel"
 
     def __init__(self, footage: Footage, inputs: int, outputs: int) -> None:
         self.footage, self.inputs, self.outputs = footage, inputs, outputs
@@ -202,10 +201,14 @@ class FramesTask:
         return F.binary_cross_entropy_with_logits(logits, batch[self.inputs :]), None
 
     def held_out(self, model: FrameForecaster) -> dict[str, float]:
-        """The mean squared error of a pixel on the first held-out sequences."""
+        """Loss and mean squared error on the first held-out sequences."""
         part = self.heldout[:, :AT_ONCE]
-        predicted = predict(model, part[: self.inputs], self.outputs)
-        return {"loss": torch.mean((predicted - part[self.inputs :]) ** 2).item()}
+        predicted, truth = predict(model, part[: self.inputs], self.outputs), part[self.inputs :]
+        loss = F.binary_cross_entropy(predicted, truth)
+        return {"loss": loss.item(), "mse": F.mse_loss(predicted, truth).item()}
+
+    def figures(self, loss: float) -> Mapping[str, float]:
+        return {}
 
     def measure(
         self, model: FrameForecaster, progress: Callable[[int], None] | None = None

@@ -19,7 +19,7 @@ from gatewise.data import (
 )
 from gatewise.errors import UnsupportedOperationError, UserError
 from gatewise.graph import trace
-from gatewise.layers import LanguageModel
+from gatewise.layers import FrameForecaster, LanguageModel
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
@@ -125,7 +125,7 @@ def recorded(run: Run) -> tuple[TextSettings, Source]:
     return read_settings(run, "text", TextSettings, Source.from_config)
 
 
-def fingerprint(model: LanguageModel) -> str:
+def fingerprint(model: LanguageModel | FrameForecaster) -> str:
     """A mark of the cell's equations: another cell of the same name would make nonsense of the weights.
 
     Empty for a cell that cannot be traced.
@@ -137,7 +137,7 @@ def fingerprint(model: LanguageModel) -> str:
     return hashlib.sha256(repr((graph.nodes, graph.results, graph.connections)).encode()).hexdigest()[:16]
 
 
-def check_equations(path: Path, model: LanguageModel) -> None:
+def check_equations(path: Path, model: LanguageModel | FrameForecaster) -> None:
     """Raise if a model's cell is not the one whose weights are in a file."""
     about, cell = read_about(path)[0], model.recurrent.cell.written.name
     recorded, named = about.get("equations"), about.get("model")

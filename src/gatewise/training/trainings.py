@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import UserError, nearest
+from gatewise.training.frames_run import FramesTraining
 from gatewise.training.lifecycle import Training, Watch, go_on
 from gatewise.training.run import Run
 from gatewise.training.text_run import TextTraining
 
-TRAININGS: dict[str, Training] = {training.name: training for training in (TextTraining(),)}
+TRAININGS: dict[str, Training] = {training.name: training for training in (TextTraining(), FramesTraining())}
 
 
 def training_of(run: Run) -> Training:
