@@ -1,5 +1,7 @@
 """The structural similarity against scikit-image's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from gatewise.tasks.similarity import ssim
 def test_is_that_of_scikit_image(shape):
     one = torch.rand(shape, dtype=torch.float64)
     other = (one + 0.3 * torch.randn(shape, dtype=torch.float64)).clamp(0, 1)
-    expected = structural_similarity(
+    expected: Any = structural_similarity(
         one.numpy(), other.numpy(), channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False,
     )  # fmt: skip

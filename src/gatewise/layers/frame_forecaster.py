@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -75,6 +76,11 @@ class FrameForecaster(nn.Module):
         layer = self.encoder[0]
         assert isinstance(layer, ConvRecurrent)
         return layer
+
+    def set_brightness(self, mean: float) -> None:
+        """Begin with forecasts of this brightness: a = log(mean / (1 − mean)) for every pixel."""
+        mean = min(max(mean, 0.01), 0.99)
+        nn.init.constant_(self.head.bias, math.log(mean / (1 - mean)))  # type: ignore[arg-type]
 
     def forward(self, frames: Tensor, horizon: int) -> Tensor:
         """The frames to come."""

@@ -40,6 +40,7 @@ class FramesTraining:
         check_memory(lambda: FrameForecaster(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
         torch.manual_seed(settings.seed)
         model = FrameForecaster(**config, engine=settings.engine)
+        model.set_brightness(task.batches(0)[0].mean().item())
         engine = which(model)  # one that cannot run this cell is refused here, before anything is written
         if run is not None and run.last_file.exists():
             check_equations(run.last_file, model)

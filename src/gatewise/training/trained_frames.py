@@ -76,7 +76,9 @@ def load_frames_run(folder: str | Path) -> TrainedFrames:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
-    run.read_config()
+    task = run.read_config()["task"]
+    if task != "frames":
+        raise UserError(f"{run.folder}: a run of the task '{task}', not of frames; give a frames run")
     about, found = read_about(run.weights_file)
     check_cell(run.weights_file, about.get("model"))
     try:
