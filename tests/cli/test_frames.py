@@ -69,7 +69,10 @@ def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_
         (("train", "frames", "--size", 8), "moving digits: a frame of 8 pixels is too small to move in"),
         (("predict", folder, pictures, "--out", tmp_path / "next.mp4"), f"--out {tmp_path / 'next.mp4'}: want a name"),
         (("predict", folder, pictures, "--out", out, "--frames", 0), "--frames 0: want a number above 0"),
-        (("predict", trained, pictures, "--out", out), f"{trained}: a run of the task 'text', not of frames"),
+        (
+            ("predict", trained, pictures, "--out", out),
+            f"{trained}/config.toml: a run of the task 'text', not of frames",
+        ),
     ):
         assert refused(*arguments).startswith(f"gatewise: {message}"), arguments
     assert not out.exists()

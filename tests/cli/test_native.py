@@ -101,6 +101,13 @@ def kernels(place) -> list[str]:
 
 
 class TestDoctor:
+    @pytest.mark.parametrize(
+        ("flags", "said"), [("avx512f amx_tile amx_bf16", "products on tiles"), ("avx2", "no tiles")]
+    )
+    def test_whether_bf16_pays(self, gatewise_, monkeypatch, flags, said):
+        monkeypatch.setattr("gatewise.cli.doctor.cpu_features", lambda: tuple(flags.split()))
+        assert row(gatewise_("doctor"), "bf16").startswith(said)
+
     def test_with_a_compiler(self, place, gatewise_, native):
         answer, found = gatewise_("doctor"), compiler.find_compiler()
         assert found is not None

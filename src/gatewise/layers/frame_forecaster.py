@@ -70,13 +70,6 @@ class FrameForecaster(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(num_layers * hidden_channels, pixels, 1)
 
-    @property
-    def recurrent(self) -> ConvRecurrent:
-        """The first of the recurrent layers, which all have the same cell."""
-        layer = self.encoder[0]
-        assert isinstance(layer, ConvRecurrent)
-        return layer
-
     def set_brightness(self, mean: float) -> None:
         """Begin with forecasts of this brightness: a = log(mean / (1 − mean)) for every pixel."""
         mean = min(max(mean, 0.01), 0.99)

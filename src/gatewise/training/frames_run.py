@@ -18,8 +18,8 @@ from gatewise.training.lifecycle import Job, check_memory
 from gatewise.training.metrics import finite
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
-from gatewise.training.text_source import check_equations, fingerprint
 from gatewise.training.trained_frames import TrainedFrames, load_frames_run
+from gatewise.training.weights import check_equations, fingerprint
 
 
 class FramesTraining:

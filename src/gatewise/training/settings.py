@@ -185,9 +185,7 @@ def read_settings(
     Raises:
         UserError: a run of another task, or settings that this version does not take.
     """
-    config = run.read_config()
-    if config["task"] != task:
-        raise UserError(f"{run.config_file}: a run of the task '{config['task']}', not of {task}; give a {task} run")
+    config = check_task(run, task)
     check_cell(run.config_file, config.get("settings"))
     try:
         return kind(**config["settings"]), source(config["data"])
@@ -195,6 +193,17 @@ def read_settings(
         raise UserError(f"{run.config_file}: {error}") from None
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
+
+
+def check_task(run: Run, *tasks: str) -> dict[str, Any]:
+    """The configuration of a run, which must be one of these tasks'."""
+    config = run.read_config()
+    if config["task"] not in tasks:
+        wanted = " or ".join(tasks)
+        raise UserError(
+            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a {wanted} run"
+        )
+    return config
 
 
 def check_cell(path: Path, model: Any) -> None:

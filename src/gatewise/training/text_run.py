@@ -23,13 +23,12 @@ from gatewise.training.text_settings import NUMPY_ENGINE, TextSettings
 from gatewise.training.text_source import (
     Prepared,
     Source,
-    check_equations,
-    fingerprint,
     prepare,
     read_tokenizer,
     same_text,
 )
 from gatewise.training.trained_text import TrainedText, load_text_run
+from gatewise.training.weights import check_equations, fingerprint
 
 
 class TextTraining:

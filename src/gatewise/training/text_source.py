@@ -17,9 +17,7 @@ from gatewise.data import (
     read_text,
     tokenizer_from_config,
 )
-from gatewise.errors import UnsupportedOperationError, UserError
-from gatewise.graph import trace
-from gatewise.layers import FrameForecaster, LanguageModel
+from gatewise.errors import UserError
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
@@ -123,29 +121,6 @@ def prepare(
 def recorded(run: Run) -> tuple[TextSettings, Source]:
     """The settings and the source of a text run."""
     return read_settings(run, "text", TextSettings, Source.from_config)
-
-
-def fingerprint(model: LanguageModel | FrameForecaster) -> str:
-    """A mark of the cell's equations: another cell of the same name would make nonsense of the weights.
-
-    Empty for a cell that cannot be traced.
-    """
-    try:
-        graph = trace(model.recurrent.cell)
-    except UnsupportedOperationError:
-        return ""
-    return hashlib.sha256(repr((graph.nodes, graph.results, graph.connections)).encode()).hexdigest()[:16]
-
-
-def check_equations(path: Path, model: LanguageModel | FrameForecaster) -> None:
-    """Raise if a model's cell is not the one whose weights are in a file."""
-    about, cell = read_about(path)[0], model.recurrent.cell.written.name
-    recorded, named = about.get("equations"), about.get("model")
-    if isinstance(named, dict) and named.get("cell") == cell and recorded and fingerprint(model) not in ("", recorded):
-        raise UserError(
-            f"{path}: was trained with other equations of '{model.recurrent.cell.name}' than those here; give the "
-            "file with the cell it was trained with: --cell-file FILE"
-        )
 
 
 def same_text(run: Run, source: Source) -> str:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from gatewise.errors import UserError
 from gatewise.layers import FrameForecaster
 from gatewise.tasks.frames import FramesTask, predict
-from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training.checkpoint import read_about
 from gatewise.training.frames_settings import FramesSettings
 from gatewise.training.frames_source import FramesSource, footage, same_clips
 from gatewise.training.run import Run
-from gatewise.training.settings import check_cell, read_settings
-from gatewise.training.text_source import check_equations
+from gatewise.training.settings import check_task, read_settings
+from gatewise.training.weights import load_model
 
 
 class Examples(NamedTuple):
@@ -76,23 +75,11 @@ def load_frames_run(folder: str | Path) -> TrainedFrames:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
-    task = run.read_config()["task"]
-    if task != "frames":
-        raise UserError(f"{run.folder}: a run of the task '{task}', not of frames; give a frames run")
-    about, found = read_about(run.weights_file)
-    check_cell(run.weights_file, about.get("model"))
+    check_task(run, "frames")
+    model = load_model(run, lambda about: FrameForecaster(**about["model"]))
+    about, _ = read_about(run.weights_file)
     try:
-        config = dict(about["model"])
         inputs, outputs, size = (int(about[name]) for name in ("inputs", "outputs", "size"))
-        if config["num_layers"] > len(found):  # without building them
-            raise ValueError("more layers than tensors")
-        with torch.device("meta"):
-            model = FrameForecaster(**config)
-        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
-        raise UserError(
-            f"{run.weights_file}: its configuration does not describe a model ({error}); use another copy"
-        ) from None
-    check_equations(run.weights_file, model)
-    model.to_empty(device="cpu").load_state_dict(read_tensors(run.weights_file, shapes))
-    return TrainedFrames(model.eval(), inputs, outputs, size, run)
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{run.weights_file}: does not say how many frames it is given; use another copy") from None
+    return TrainedFrames(model, inputs, outputs, size, run)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from gatewise.data import Tokenizer, clean_like_the_book, tokenizer_from_config
 from gatewise.errors import UserError
 from gatewise.layers import LanguageModel
 from gatewise.tasks import Sampling, generate, stream_loss
-from gatewise.training.checkpoint import read_about, read_tensors
 from gatewise.training.progress import Reporter, Silent
 from gatewise.training.run import Run
-from gatewise.training.settings import check_cell
-from gatewise.training.text_source import check_equations, prepare, recorded, same_text, split
+from gatewise.training.settings import check_task
+from gatewise.training.text_source import prepare, read_tokenizer, recorded, same_text, split
+from gatewise.training.weights import load_model
 
 
 @dataclass(frozen=True)
@@ -86,24 +85,13 @@ def load_text_run(folder: str | Path) -> TrainedText:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
-    run.read_config()
-    about, found = read_about(run.weights_file)
-    check_cell(run.weights_file, about.get("model"))
-    try:
-        tokenizer = tokenizer_from_config(about["tokenizer"])
-        config = dict(about["model"])
-        if config["num_layers"] > len(found):  # without building them
-            raise ValueError("more layers than tensors")
-        with torch.device("meta"):
-            shapes = {n: tuple(t.shape) for n, t in LanguageModel(**config).state_dict().items()}
-        if tokenizer.size != config["vocabulary_size"]:
-            raise ValueError(f"the tokenizer has {tokenizer.size} tokens, the model {config['vocabulary_size']}")
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
-        raise UserError(
-            f"{run.weights_file}: its configuration does not describe a model ({error}); use another copy"
-        ) from None
-    tensors = read_tensors(run.weights_file, shapes)
-    model = LanguageModel(**config)
-    check_equations(run.weights_file, model)
-    model.load_state_dict(tensors)
-    return TrainedText(model.eval(), tokenizer, run)
+    check_task(run, "text")
+
+    def build(about: dict[str, Any]) -> LanguageModel:
+        size, config = tokenizer_from_config(about["tokenizer"]).size, dict(about["model"])
+        if size != config["vocabulary_size"]:
+            raise ValueError(f"the tokenizer has {size} tokens, the model {config['vocabulary_size']}")
+        return LanguageModel(**config)
+
+    model = load_model(run, build)
+    return TrainedText(model, read_tokenizer(run.weights_file), run)
