@@ -90,12 +90,29 @@ def test_baselines_know_the_given_frames_alone():
 def test_the_loss_is_the_cross_entropy_of_the_frames_to_come():
     task = FramesTask(Digits(steps=5, batch_size=2, held=3), inputs=3, outputs=2)
     model, batch = FrameForecaster(1, "gru", 4, 1), task.batches(0)[0]
-    loss, state = task.loss(model, batch, None, 0.0)
+    loss, state = task.loss(model, batch, None, 1.0)
     chance, truth = model(batch[:3], 2).double(), batch[3:].double()
     expected = -(truth * chance.log() + (1 - truth) * (1 - chance).log()).mean()
     assert abs(loss.item() - expected.item()) < 1e-5
     assert state is None
     assert task.size(batch) == 10
+
+
+def test_the_horizon_grows_over_the_first_half_of_the_budget():
+    task = FramesTask(Digits(steps=8, batch_size=2, held=3), inputs=3, outputs=5)
+    model, batch = FrameForecaster(1, "gru", 4, 1), task.batches(0)[0]
+
+    def horizon(share):
+        loss, _ = task.loss(model, batch, None, share)
+        for steps in range(1, 6):
+            chance, truth = model(batch[:3], steps), batch[3 : 3 + steps]
+            if abs(loss.item() - F.binary_cross_entropy(chance, truth).item()) < 1e-6:
+                return steps
+        return None
+
+    assert [horizon(share) for share in (0.0, 0.13, 0.26, 0.38, 0.5, 1.0)] == [2, 3, 4, 5, 5, 5]
+    one = FramesTask(Digits(steps=4, batch_size=2, held=3), inputs=3, outputs=1)
+    assert one.loss(model, one.batches(0)[0], None, 0.0)[0].isfinite()
 
 
 def test_a_look_and_a_measure_are_of_the_held_out_sequences():

@@ -85,8 +85,8 @@ def _recurrent_connections(request: Request, weights: Weights) -> Named:
         things = {gate: dense(*part) for gate, part in parts.items()}
         if request.convolution:
             for gates in used.together:
-                matrices, biases = zip(*(parts[gate] for gate in gates), strict=True)
-                things |= _at_once(gates, dense(torch.cat(matrices), None if bias is None else torch.cat(biases)))
+                matrices, own = zip(*(parts[gate] for gate in gates), strict=True)
+                things |= _at_once(gates, dense(torch.cat(matrices), None if bias is None else torch.cat(own)))
     rows = () if weights.diag is None else weights.diag.unbind()
     things["diag"] = Named(cell, "u.diag", {g: diagonal(row) for g, row in zip(used.diag, rows, strict=True)})
     vectors = () if weights.vector is None else weights.vector.unbind()

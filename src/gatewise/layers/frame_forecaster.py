@@ -49,7 +49,7 @@ class FrameForecaster(nn.Module):
         self,
         channels: int,
         cell: str | type[Cell] | Cell = "gru",
-        hidden_channels: int = 48,
+        hidden_channels: int = 32,
         num_layers: int = 2,
         kernel_size: int | Sequence[int] = 3,
         patch: int = 4,

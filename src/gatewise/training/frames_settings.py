@@ -14,13 +14,13 @@ class FramesSettings(NetworkSettings):
     """Everything that decides a run of ``gatewise train frames``, besides the videos themselves."""
 
     batch: int = setting(8, "Sequences of a batch", positive=True)
-    lr: float = setting(0.004, "Peak learning rate", positive=True)
+    lr: float = setting(0.006, "Peak learning rate", positive=True)
     weight_decay: float = setting(0.0, "Of AdamW")
     heldout: float = setting(
         0.2, "Share of the videos, or of the only one's frames, that is held out", "Data", positive=True, share=True
     )
     layers: int = setting(2, "Recurrent layers of the encoder, and of the forecaster", "Model", positive=True, most=100)
-    hidden: int = setting(48, "Channels of a layer", "Model", positive=True, most=1 << 16)
+    hidden: int = setting(32, "Channels of a layer", "Model", positive=True, most=1 << 16)
     dropout: float = setting(0.0, "Dropout between layers and before the last convolution", "Model", share=True)
     engine: str = setting("auto", "`auto` or `eager`; other engines do not convolve", "Model")
     precision: str = setting(
