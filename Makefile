@@ -1,5 +1,7 @@
 # The README's two commands, `make demo` and `make test`, do all the set-up on a fresh machine.
 PYTHON ?= python3
+# How many tests run beside each other, each on one thread; 0: one after the other, in one process.
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -9,10 +11,10 @@ demo: .venv/.ready
 	@$(BIN)/gatewise train text --minutes 1
 
 test: .venv/.ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-all: .venv/.ready-dev
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
 check: .venv/.ready-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ BOOK = Sizes(35, 32, 28, 256)
 """The textbook's language model of characters."""
 LARGE = Sizes(100, 64, 128, 512)
 SMALL = Sizes(24, 64, 8, 64)
+LONG, LONG_AND_WIDE = Sizes(1000, 1, 64, 64), Sizes(1000, 1, 512, 512)
+"""One sequence of many steps, where a linear cell may be run by a scan."""
 DEFAULT_LENGTH = 300
 """Of ``gatewise generate``, with the opening of the stream in the time; with 50 tokens that is half of it."""
 
@@ -32,6 +34,10 @@ CASES = [
     Case("lstm-peephole", What.TRAIN, BOOK, targets={"loop": 3.0, "torchrecurrent": 3.0}),
     Case(MinimalGate, What.TRAIN, BOOK, targets={"loop": 3.0, "torchrecurrent": 3.0}),
     Case(SoftLeak, What.TRAIN, BOOK, targets={"loop": 3.0}),
+    Case("min-gru", What.TRAIN, BOOK),
+    Case("min-gru", What.TRAIN, LONG),
+    Case("min-gru", What.INFER, LONG_AND_WIDE),
+    Case("min-gru", What.TRAIN, LONG_AND_WIDE),
     Case("gru", What.TRAIN, BOOK, "bf16", targets={"torch.nn": 3.5}),
     Case("gru", What.TRAIN, LARGE, "bf16", targets={"torch.nn": 3.5}),
     Case("gru", What.STEP, Sizes(1, 1, 28, 256), targets={"loop": 4.0}),

@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+from comparison import STRUCTURES  # type: ignore[import-not-found]
+
 import gatewise.cli.__main__  # noqa: F401  (adds the commands)
 from gatewise.cli.app import main
+from gatewise.engines.native import build, cache
 from gatewise.engines.native.cache import why_off
 
 # Kernels of the tests lie in a folder of their own. In them, memory that nobody has written is filled with NaN.
@@ -26,6 +30,8 @@ os.environ.setdefault("GATEWISE_CXXFLAGS", "-DGATEWISE_POISON")
 # A shell's background jobs ignore Ctrl-C, and so would the processes that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+COMPILED_WELL = (*STRUCTURES, "gru+layer-norm+recurrent-dropout+zoneout")
 
 SMALL = ("--hidden", 12, "--batch", 4, "--steps", 8, "--threads", 1, "--lr", 0.01)
 """Options that make a training run take a fraction of a second."""
@@ -45,6 +51,15 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+    @property
+    def refusal(self) -> str:
+        """The last line of a command that has said other things before it refused to go on."""
+        assert self.code == 2, self
+        assert "Traceback" not in self.err
+        line = self.err.splitlines()[-1]
+        assert line.startswith("gatewise: ")
+        return line
 
 
 def _call(*arguments: object) -> Answer:
@@ -112,14 +127,26 @@ def native(why_no_kernels) -> None:
         pytest.skip(f"the native engine is off: {why_no_kernels}")
 
 
-@pytest.fixture
-def quick_compiling(native, monkeypatch):
-    """For kernels whose equations are tested, not their code: compiling is most of the time."""
-    monkeypatch.setenv("GATEWISE_CXXFLAGS", f"{os.environ.get('GATEWISE_CXXFLAGS', '')} -O0")
+@pytest.fixture(autouse=True, scope="session")
+def _most_kernels_are_compiled_in_a_hurry():
+    """Compiling is most of what the tests cost. As for a user it is done for the cells that stand for all others; of
+    those the equations are tested, and not what an optimiser makes of code that is the same for every cell."""
+
+    def library(name: str, *arguments: Any, **options: Any) -> Path:
+        flags = os.environ.get("GATEWISE_CXXFLAGS", "")
+        with pytest.MonkeyPatch.context() as patch:
+            if name not in COMPILED_WELL and "-O0" not in flags:
+                patch.setenv("GATEWISE_CXXFLAGS", f"{flags} -O0")
+            return cache.library(name, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "library", library)
+        yield
 
 
-@pytest.fixture
-def one_thread():
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A test that wants more asks for them: several tests may run beside each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)

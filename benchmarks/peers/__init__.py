@@ -1,6 +1,6 @@
 """The peers. To add one, write a module with a ``PEER`` and list it here."""
 
-from benchmarks.peers import compiled, half, jax_scan, loop, onnx_runtime, torch_nn, torch_recurrent
+from benchmarks.peers import compiled, half, jax_scan, loop, onnx_runtime, scan, torch_nn, torch_recurrent
 from benchmarks.peers.peer import Peer, missing
 
 PEERS: list[Peer] = [
@@ -11,6 +11,7 @@ PEERS: list[Peer] = [
     torch_recurrent.PEER,
     onnx_runtime.PEER,
     jax_scan.PEER,
+    scan.PEER,
 ]
 
 __all__ = ["PEERS", "Peer", "missing"]

@@ -19,6 +19,7 @@ LOOPS: dict[str, tuple[str, Callable[[int, int], nn.Module]]] = {
     "rnn": ("loop over nn.RNNCell", lambda i, h: loops.CellLoop(nn.RNNCell(i, h))),
     "gru-before": ("loop over the equations", loops.GRUBeforeLoop),
     "lstm-peephole": ("loop over the equations", loops.PeepholeLoop),
+    "min-gru": ("loop over the equations", loops.MinGRULoop),
     "MinimalGate": ("loop over the equations", loops.MinimalGateLoop),
     "SoftLeak": ("loop over the equations", loops.SoftLeakLoop),
 }

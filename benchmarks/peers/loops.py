@@ -98,6 +98,25 @@ class PeepholeLoop(Loop):
         return (torch.stack(outputs),)
 
 
+class MinGRULoop(nn.Module):
+    """minGRU: nothing in a step but the mean of the state and the candidate."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(2 * hidden_size, input_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(2 * hidden_size))
+
+    def forward(self, x: Tensor) -> Outputs:
+        z, n = F.linear(x, self.weight_ih_l0, self.bias_ih_l0).chunk(2, 2)
+        z = torch.sigmoid(z)
+        keep, taken = 1 - z, z * n
+        h, outputs = torch.zeros_like(taken[0]), []
+        for a, b in zip(keep, taken, strict=True):
+            h = torch.addcmul(b, a, h)
+            outputs.append(h)
+        return (torch.stack(outputs),)
+
+
 class MinimalGateLoop(Loop):
     """The equations of :class:`benchmarks.cells.MinimalGate`."""
 

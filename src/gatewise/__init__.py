@@ -2,10 +2,10 @@
 
 from importlib.metadata import version
 
-from gatewise.cells import CELLS, Cell, layer_norm, recurrent_dropout, register, zoneout
+from gatewise.cells import CELLS, Cell, layer_norm, register, zoneout
 from gatewise.engines import which
 from gatewise.errors import UserError
-from gatewise.graph import explain, trace
+from gatewise.graph import explain, recurrent_dropout, trace
 from gatewise.layers import GRU, LSTM, RNN, ConvGRU, ConvLSTM, ConvRecurrent, LanguageModel, Recurrent, stream
 from gatewise.training import load
 

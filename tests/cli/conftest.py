@@ -4,11 +4,6 @@ from gatewise.cells import CELLS
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
-@pytest.fixture(autouse=True)
 def _the_cells_of_the_house():
     """What a test registers is gone afterwards."""
     cells = dict(CELLS)

@@ -84,12 +84,19 @@ def test_explain(gatewise_):
     assert latex.out != answer.out
 
 
+def test_explain_says_that_a_cell_is_linear(gatewise_):
+    assert "\n  a_t = 1 − z\n  b_t = z ⊙ (W_n x_t + b_n)\n" in gatewise_("explain", "min-gru").out
+    assert "a_{t} &= 1 - z" in gatewise_("explain", "min-gru", "--latex").out
+    assert "Linear in" not in gatewise_("explain", "gru").out
+
+
 def test_doctor(gatewise_):
     answer = gatewise_("doctor")
     assert (answer.code, answer.err) == (0, "")
     for row in (
         "gatewise", "Python", "PyTorch", "CPU", "threads", "GPU", "compiler", "kernel cache", "kernels",
-        "engine native", "engine torch", "engine eager", "extra bpe", "extra compiler", "extra tensorboard",
+        "engine native", "engine torch", "engine scan", "engine eager",
+        "extra bpe", "extra compiler", "extra tensorboard",
     ):  # fmt: skip
         assert re.search(rf"^{row}  +\S", answer.out, re.MULTILINE), row
 
@@ -201,6 +208,34 @@ def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, mon
     gatewise.CELLS.pop("half")
     for name in ("generate", "evaluate", "resume"):
         assert "--cell-file" in refused(name, run)
+    file.write_text(CELL.replace("0.5 * h + 0.5 * c", "0.25 * h + 0.75 * c"))
+    for name in ("generate", "evaluate", "resume"):
+        assert "other equations of 'half'" in gatewise_(name, run, *own).refusal
+
+
+def test_a_stack_of_two_cells(tmp_path, text_file, gatewise_, refused, small, monkeypatch):
+    run = tmp_path / "run"
+    options = ("--cell", "lstm,gru", "--hidden", "8,6", "--learned-state", "--engine", "eager")
+    answer = gatewise_("train", "text", text_file, *small[2:], "--epochs", 1, *options, "--out", run)
+    assert answer.code == 0, answer
+    assert "explain lstm" in answer.out
+    assert "explain gru" in answer.out
+    model = gatewise.load(run).model
+    assert [(s.cell.name, s.hidden_size) for s in model.recurrent.shapes] == [("lstm", 8), ("gru", 6)]
+    assert model.recurrent.get_parameter("initial_c_l0").any()
+    assert len(gatewise_("generate", run, "--length", 9).out.strip()) > 9
+    summary = json.loads((run / "summary.json").read_text())
+    figures = json.loads(gatewise_("evaluate", run, "--json").out)
+    assert figures["loss"] == pytest.approx(summary["heldout_loss"])
+
+    class Other(gatewise.CELLS["lstm"]):
+        name = "lstm"
+
+        def step(self, x, u, h, c):
+            return super().step(x, u, h, 0.5 * c)
+
+    monkeypatch.setitem(gatewise.CELLS, "lstm", Other)
+    assert "other equations of 'lstm, gru'" in refused("generate", run)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewise import CELLS, Cell, Recurrent
 from gatewise.engines import ENGINES
+from gatewise.engines.stack import refusal
 
 Values = dict[str, Tensor]
 
@@ -18,7 +19,7 @@ KERNELS = [
     for cell in CELLS
     for engine in ENGINES
     # native takes every cell; to ask it would be to compile them all before the first test
-    if engine.name == "native" or not engine.refuses(Recurrent(cell, 3, 5).request())
+    if engine.name == "native" or not refusal(engine, Recurrent(cell, 3, 5).request())
 ]
 """Every cell with every engine that takes it; a new engine or cell joins in by being in its table."""
 
@@ -30,7 +31,7 @@ NATIVE = [kernel for kernel in DISTINCT if kernel[1] == "native"]
 
 
 def random_layer(
-    cell: str | type[Cell],
+    cell: str | type[Cell] | Cell,
     engine: str,
     hidden: int = 7,
     dtype: torch.dtype = torch.float64,

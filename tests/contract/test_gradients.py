@@ -7,6 +7,7 @@ from torch.func import functional_call
 
 from gatewise import Recurrent
 from gatewise.engines import ENGINES
+from gatewise.engines.stack import refusal
 
 VARIANTS = {
     "one layer": {},
@@ -43,7 +44,7 @@ PROJECTED = [
     (cell, engine.name)
     for cell in ("lstm", "lstm-peephole")
     for engine in ENGINES
-    if not engine.refuses(Recurrent(cell, 3, 5, proj_size=2).request())
+    if not refusal(engine, Recurrent(cell, 3, 5, proj_size=2).request())
 ]
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from gatewise import Recurrent
 from gatewise.engines import ENGINES
+from gatewise.engines.stack import refusal
 
 # The rows of our gates in ONNX's stack: GRU z, r, h; LSTM i, o, f, c; peepholes i, o, f.
 ROWS = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 2, 3, 1]}
@@ -31,7 +32,7 @@ def ours(engine: str) -> MakeLayer:
         sizes = inputs["W"].shape[2], attributes["hidden_size"]
         layer = Recurrent(cell, *sizes, **options)
         named = next(e for e in ENGINES if e.name == engine)
-        layer.engine = "eager" if named.refuses(layer.request()) else engine
+        layer.engine = "eager" if refusal(named, layer.request()) else engine
         return layer
 
     return make

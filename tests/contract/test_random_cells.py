@@ -8,7 +8,7 @@ from random_cells import random_cells, tangled_cells  # type: ignore
 
 from gatewise.graph import equations, trace
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = pytest.mark.usefixtures("native")
 
 T, B, H = 5, 4, 9
 LENGTHS = (3, 5, 1, 4)

@@ -79,7 +79,7 @@ def test_more_steps_than_a_chunk_where_threads_share_units(cell, engine, shared)
 
 
 @pytest.mark.parametrize("name", MADE_UP)
-def test_every_operation_connection_and_spelling(name, engine, quick_compiling):
+def test_every_operation_connection_and_spelling(name, engine, native):
     """The cells that stand for all that the graph can express."""
     for setting in (Setting(17), Setting(3, lengths=(4, 7, 1, 7, 2), bidirectional=True), Setting(33, threads=2)):
         assert_engine_agrees_with_reference(MADE_UP[name], engine, setting)

@@ -141,7 +141,7 @@ def test_one_gradient_alone(cell, engine, wanted):
 
 @pytest.mark.parametrize("name", ["NoProduct", "NoWeights", "Vectors", "ThreeStates", "Awkward"])
 @pytest.mark.parametrize("engine", ["native", "eager"])
-def test_made_up_cells(name, engine, quick_compiling):
+def test_made_up_cells(name, engine, native):
     layer, reference = (random_layer(MADE_UP[name], e, 5, features=I) for e in (engine, "eager"))
     states = random_states(layer, B)
     for embedding in (None, embedding_of(9)):

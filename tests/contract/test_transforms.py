@@ -1,5 +1,7 @@
 """Transforms of cells: each against the paper's formula in NumPy, and every engine against the reference."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,11 @@ from comparison import assert_agree, everything, random_input, random_layer, ran
 
 import gatewise
 from gatewise import layer_norm, recurrent_dropout, zoneout
-from gatewise.engines import Weights
+from gatewise.engines import Request, Weights
+from gatewise.engines.eager import EagerEngine
 from gatewise.errors import UserError
+from gatewise.layers.noise import with_noise
+from gatewise.training.gates import roles
 
 T, B, H = 6, 4, 7
 EVERYTHING = {"layer_norm": True, "zoneout": 0.2, "recurrent_dropout": 0.3, "weight_drop": 0.25}
@@ -18,6 +23,7 @@ OPTIONS = [
     {"recurrent_dropout": 0.4},
     {"layer_norm": True},
     {"weight_drop": 0.5},
+    {**EVERYTHING, "recurrent_dropout_kind": "semeniuta"},
     EVERYTHING,
 ]
 
@@ -35,7 +41,7 @@ def with_seed(layer, *arguments, **options):
 def drawn(layer) -> Weights:
     """What the first layer's next call with the seed 5 draws."""
     torch.manual_seed(5)
-    return layer._with_noise(layer.request().weights, torch.empty(T, B, 1), layer.weight_drop)[0][0]
+    return with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), layer.weight_drop)[0][0]
 
 
 def sigmoid(v):
@@ -82,36 +88,87 @@ class TestPapers:
             h = np.where(m, new, h) if training else 0.7 * new + 0.3 * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
-    def test_zoneout_of_lstm_keeps_the_step_apart(self):
+    @pytest.mark.parametrize("training", [True, False])
+    def test_zoneout_of_lstm_keeps_the_step_apart(self, training):
         """Krueger et al., equation 5: the output sees the cell state before zoneout."""
-        layer = noisy("lstm", "eager", {"zoneout": {"c": 0.5, "h": 0.25}})
+        rates = {"c": 0.5, "h": 0.125}
+        layer = noisy("lstm", "eager", {"zoneout": rates}, training)
         x, (h, c) = random_input(T, B).numpy(), (s[0].numpy() for s in random_states(layer, B))
         W, U, b, b2 = weights(layer, "ifgo")
-        masks = drawn(layer).masks
+        masks = drawn(layer).masks if training else [torch.full((T, B, H), 1 - rates[state]) for state in "hc"]
         torch.manual_seed(5)
         found = layer(random_input(T, B), random_states(layer, B))[0].detach().numpy()
         for t in range(T):
             a = {gate: x[t] @ W[gate].T + b[gate] + h @ U[gate].T + b2[gate] for gate in "ifgo"}
             new_c = sigmoid(a["f"]) * c + sigmoid(a["i"]) * np.tanh(a["g"])
             new_h = sigmoid(a["o"]) * np.tanh(new_c)
-            h, c = (np.where(m[t].numpy(), new, old) for m, new, old in zip(masks, (new_h, new_c), (h, c), strict=True))
+            moved = [m[t].double().numpy() for m in masks]
+            h, c = (m * new + (1 - m) * old for m, new, old in zip(moved, (new_h, new_c), (h, c), strict=True))
             np.testing.assert_allclose(found[t], h, atol=1e-12)
 
-    def test_recurrent_dropout(self):
-        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4})
+    @pytest.mark.parametrize("training", [True, False])
+    def test_recurrent_dropout(self, training):
+        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4}, training)
         x, h = given(layer)
         W, U, b, c = weights(layer, "rzn")
         (mask,) = drawn(layer).masks
         assert mask.shape == (1, B, H)  # one for the whole sequence
-        m = mask[0].numpy() / 0.6
+        m = mask[0].numpy() / 0.6 if training else 1.0
         for x_t, found in zip(x, outputs(layer), strict=True):
             r, z = (sigmoid(x_t @ W[g].T + b[g] + (m * h) @ U[g].T + c[g]) for g in "rz")
             n = np.tanh(x_t @ W["n"].T + b["n"] + r * ((m * h) @ U["n"].T + c["n"]))
             h = (1 - z) * n + z * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
-    def test_layer_norm(self):
-        layer = noisy("gru", "eager", {"layer_norm": True})
+    @pytest.mark.parametrize("training", [True, False])
+    def test_dropout_of_the_candidate(self, training):
+        """Semeniuta et al.: what is added to the state is dropped, drawn anew at every step."""
+        layer = noisy("gru", "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"}, training)
+        x, h = given(layer)
+        W, U, b, c = weights(layer, "rzn")
+        (mask,) = drawn(layer).masks
+        assert mask.shape == (T, B, H)
+        for x_t, m, found in zip(
+            x, mask.numpy() / 0.6 if training else np.ones((T, B, H)), outputs(layer), strict=True
+        ):
+            r, z = (sigmoid(x_t @ W[g].T + b[g] + h @ U[g].T + c[g]) for g in "rz")
+            n = np.tanh(x_t @ W["n"].T + b["n"] + r * (h @ U["n"].T + c["n"]))
+            h = (1 - z) * (m * n) + z * h
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    @pytest.mark.parametrize("cell", ["lstm", "lstm-peephole", "cifg"])
+    def test_dropout_of_the_candidate_of_an_lstm(self, cell):
+        """c = f c + i m g, and the output sees that c."""
+        layer = noisy(cell, "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"})
+        x, (h, c) = random_input(T, B).numpy(), (s[0].numpy() for s in random_states(layer, B))
+        gates = layer.cell.gates
+        W, U, b, b2 = weights(layer, gates)
+        peephole = cell == "lstm-peephole"
+        p = dict(zip("ifo", layer.get_parameter("weight_diag_l0").detach().numpy(), strict=True)) if peephole else {}
+        mask = drawn(layer).masks[0].numpy() / 0.6
+        torch.manual_seed(5)
+        found = layer(random_input(T, B), random_states(layer, B))[0].detach().numpy()
+        for t in range(T):
+            a = {g: x[t] @ W[g].T + b[g] + h @ U[g].T + b2[g] for g in gates}
+            i = sigmoid(a["i"] + p.get("i", 0) * c)
+            f = 1 - i if cell == "cifg" else sigmoid(a["f"] + p.get("f", 0) * c)
+            c = f * c + i * mask[t] * np.tanh(a["g"])
+            h = sigmoid(a["o"] + p.get("o", 0) * c) * np.tanh(c)
+            np.testing.assert_allclose(found[t], h, atol=1e-12)
+
+    def test_dropout_of_a_candidate_that_is_a_projection(self):
+        layer = noisy("min-gru", "eager", {"recurrent_dropout": 0.4, "recurrent_dropout_kind": "semeniuta"})
+        x, h = given(layer)
+        W, b = (layer.get_parameter(f"{name}_l0").detach().numpy() for name in ("weight_ih", "bias_ih"))
+        mask = drawn(layer).masks[0].numpy() / 0.6
+        for x_t, m, found in zip(x, mask, outputs(layer), strict=True):
+            z, n = np.split(x_t @ W.T + b, 2, axis=1)
+            h = (1 - sigmoid(z)) * h + sigmoid(z) * m * n
+            np.testing.assert_allclose(found, h, atol=1e-12)
+
+    @pytest.mark.parametrize("eps", [None, 0.1], ids=str)
+    def test_layer_norm(self, eps):
+        layer = noisy(layer_norm("gru", eps), "eager", {}) if eps else noisy("gru", "eager", {"layer_norm": True})
         assert not layer.bias
         x, h = given(layer)
         W, U = weights(layer, "rzn")
@@ -119,7 +176,7 @@ class TestPapers:
         vectors = dict(zip(names, layer.get_parameter("vector_l0").detach().numpy(), strict=True))
 
         def norm(v, side):
-            v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + 1e-5)
+            v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + (eps or 1e-5))
             return vectors[f"gain_{side}"] * v + vectors[f"shift_{side}"]
 
         for x_t, found in zip(x, outputs(layer), strict=True):
@@ -128,16 +185,22 @@ class TestPapers:
             h = (1 - z) * np.tanh(a["n"] + r * u["n"]) + z * h
             np.testing.assert_allclose(found, h, atol=1e-12)
 
+    def test_layer_norm_starts_without_gain_and_shift(self):
+        layer = gatewise.GRU(3, H, layer_norm=True)
+        names, vectors = layer.connections.vector, layer.get_parameter("vector_l0").detach()
+        for name, vector in zip(names, vectors, strict=True):
+            assert torch.equal(vector, torch.full((H,), float(name.startswith("gain")))), name
+
     def test_weight_drop(self):
-        layer = noisy("gru", "eager", {"weight_drop": 0.5})
+        layer = noisy("gru", "eager", {"weight_drop": 0.25})
         x, h = given(layer)
         W, U, b, c = weights(layer, "rzn")
         matrix = drawn(layer).recurrent
         assert matrix is not None
         dropped = matrix.detach().numpy()
         whole = np.concatenate([U[g] for g in "rzn"])
-        assert 0.3 < (dropped == 0).mean() < 0.7
-        np.testing.assert_allclose(dropped[dropped != 0], 2 * whole[dropped != 0])
+        assert 0.1 < (dropped == 0).mean() < 0.4
+        np.testing.assert_allclose(dropped[dropped != 0], whole[dropped != 0] / 0.75)
         for x_t, found in zip(x, outputs(layer), strict=True):
             h = gru(W, dict(zip("rzn", np.split(dropped, 3), strict=True)), b, c, x_t, h)
             np.testing.assert_allclose(found, h, atol=1e-12)
@@ -146,10 +209,11 @@ class TestPapers:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
 @pytest.mark.parametrize(
     ("cell", "options"),
-    [("lstm", options) for options in OPTIONS] + [("gru", OPTIONS[3]), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
+    [("lstm", options) for options in OPTIONS]
+    + [("gru", {"layer_norm": True}), ("gru", EVERYTHING), ("gru-before", EVERYTHING)],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
-def test_native_agrees_with_the_reference(cell, options, training, quick_compiling):
+def test_native_agrees_with_the_reference(cell, options, training, native):
     x, lengths = random_input(T, 5), (6, 3, 6, 1, 5)
     layer, reference = (noisy(cell, e, options, training, hidden=19, bidirectional=True) for e in ("native", "eager"))
     states = random_states(layer, 5)
@@ -159,7 +223,7 @@ def test_native_agrees_with_the_reference(cell, options, training, quick_compili
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("batch", [1, 3, 40])
-def test_native_agrees_however_the_work_is_shared(threads, batch, one_thread, native):
+def test_native_agrees_however_the_work_is_shared(threads, batch, native):
     """Few rows: the threads share the units, and sum the means of each row together."""
     torch.set_num_threads(threads)
     x = random_input(T, batch, torch.float32)
@@ -182,19 +246,19 @@ def test_noise_is_that_of_the_seed(engine):
 
 def test_directions_and_layers_have_noise_of_their_own():
     layer = noisy("gru", "eager", {"recurrent_dropout": 0.5}, num_layers=2, bidirectional=True)
-    masks = [w.masks[0] for ws in layer._with_noise(layer.request().weights, torch.empty(T, B, 1), 0.0) for w in ws]
+    masks = [
+        w.masks[0] for ws in with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), 0.0) for w in ws
+    ]
     assert len(masks) == 4
     assert not any(torch.equal(a, b) for i, a in enumerate(masks) for b in masks[:i])
 
 
 def test_rates_are_what_is_asked_for():
-    layer = gatewise.GRU(3, 100, zoneout=0.3, recurrent_dropout=0.1)
+    layer = gatewise.LSTM(3, 100, zoneout={"c": 0.5, "h": 0.3}, recurrent_dropout=0.1)
     torch.manual_seed(0)
-    means = [
-        m.float().mean().item()
-        for m in layer._with_noise(layer.request().weights, torch.empty(50, 20, 3), 0)[0][0].masks
-    ]
-    assert means == pytest.approx([0.9, 0.7], abs=0.02)
+    noise = with_noise(layer.request().weights, layer.shapes, torch.empty(50, 20, 3), 0)[0][0]
+    means = {name: m.float().mean().item() for name, m in zip(layer.cell.masks, noise.masks, strict=True)}
+    assert means == pytest.approx({"recurrent_dropout": 0.9, "zoneout_h": 0.7, "zoneout_c": 0.5}, abs=0.02)
 
 
 @pytest.mark.parametrize("engine", ["native", "eager"])
@@ -217,6 +281,28 @@ class TestBadInput:
         with pytest.raises(UserError, match="weight_drop: want a probability"):
             gatewise.GRU(3, 5, weight_drop=1.0)
 
+    @pytest.mark.parametrize("cell", ["rnn", "rnn-relu", "indrnn"])
+    def test_no_candidate(self, cell):
+        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take kind='gal'"):
+            recurrent_dropout(cell, 0.1, "semeniuta")
+
+    def test_a_gate_that_is_called_like_a_candidate(self):
+        class Odd(gatewise.Cell):
+            gates = ("g", "s")
+
+            def step(self, x, u, h):
+                g = torch.sigmoid(x.g + u.g(h))
+                return g * h + (1 - g) * torch.tanh(x.s + u.s(h))
+
+        with pytest.raises(UserError, match="no candidate"):
+            recurrent_dropout(Odd, 0.1, "semeniuta")
+
+    def test_an_unknown_kind(self):
+        with pytest.raises(UserError, match="kind 'semenuta': did you mean 'semeniuta'"):
+            recurrent_dropout("gru", 0.1, "semenuta")
+        with pytest.raises(UserError, match="did you mean 'semeniuta'"):
+            gatewise.GRU(3, 5, recurrent_dropout_kind="semenuta")
+
     def test_an_unknown_state(self):
         with pytest.raises(UserError, match=r"its states are \('h',\), not \['c'\]"):
             zoneout("gru", {"c": 0.5})
@@ -228,6 +314,31 @@ class TestBadInput:
     def test_an_unknown_option(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'zonout'"):
             gatewise.GRU(3, 5, zonout=0.1)  # type: ignore[call-arg]
+
+
+def test_the_equations_keep_their_letters():
+    """What a gate does is found by its name: where it is lost, so are the gates' pictures and their initialisation."""
+    cell = recurrent_dropout("gru", 0.1, "semeniuta")
+    assert [name for _, name in gatewise.trace(cell).names] == ["r", "z", "n"]
+    assert roles(cell) == roles("gru")
+    assert "h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}" in gatewise.graph.equations(cell)  # type: ignore[attr-defined]
+
+
+def test_every_cell_with_a_candidate_has_it_dropped():
+    """With all of it dropped, a state that starts at 0 stays there; every name of a candidate is found."""
+    without = {"rnn", "rnn-relu", "indrnn"}
+    for name in gatewise.CELLS:
+        if name not in without:
+            cell = recurrent_dropout(name, 0.5, "semeniuta")
+            layer, x = random_layer(cell, "eager", H), random_input(T, B)
+            one = with_noise(layer.request().weights, layer.shapes, torch.empty(T, B, 1), 0.0)[0][0]
+            nothing = tuple(torch.zeros(1, B, H, dtype=torch.float64) for _ in cell.states)
+            (dropped,) = (torch.zeros_like(mask) for mask in one.masks)
+            asked = layer.request()
+            assert isinstance(asked, Request)
+            request = replace(asked, weights=((replace(one, masks=(dropped,)),),))
+            final = EagerEngine().run(request, x, None, nothing)[1]
+            assert not any(state.any() for state in final[-1:]), name
 
 
 def test_what_is_not_asked_for_changes_nothing():

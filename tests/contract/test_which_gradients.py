@@ -27,9 +27,10 @@ natively = pytest.mark.parametrize(("cell", "engine"), NATIVE)
 
 
 def leaves_of(layer):
-    """Input, states and weights by name."""
+    """Input, states and weights by name; the gradients of all are wanted."""
     x, states = random_input(T, B), random_states(layer, B)
-    return {"x": x} | dict(zip(layer.cell.states, states, strict=True)) | dict(layer.named_parameters())
+    leaves = {"x": x} | dict(zip(layer.cell.states, states, strict=True)) | dict(layer.named_parameters())
+    return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
 
 
 def losses(layer, leaves, **options):
@@ -41,20 +42,22 @@ def losses(layer, leaves, **options):
     return dict(zip(("output", *layer.cell.states), sums, strict=True))
 
 
+def loss_of(layer, leaves, **options):
+    """A random sum of all that a layer returns."""
+    return torch.stack(list(losses(layer, leaves, **options).values())).sum()
+
+
 @everywhere
 def test_each_gradient_alone_is_the_one_among_all(cell, engine):
     layer = random_layer(cell, engine, 17)
     every = leaves_of(layer)
-    for leaf in every.values():
-        leaf.requires_grad_()
     for lengths in (None, LENGTHS):
-        total = torch.stack(list(losses(layer, every, lengths=lengths).values())).sum()
-        expected = dict(zip(every, torch.autograd.grad(total, list(every.values())), strict=True))
+        gradients = torch.autograd.grad(loss_of(layer, every, lengths=lengths), list(every.values()))
+        expected = dict(zip(every, gradients, strict=True))
         for name, leaf in every.items():
             for other in every.values():
                 other.requires_grad_(other is leaf)
-            total = torch.stack(list(losses(layer, every, lengths=lengths).values())).sum()
-            (found,) = torch.autograd.grad(total, leaf)
+            (found,) = torch.autograd.grad(loss_of(layer, every, lengths=lengths), leaf)
             assert_agree({name: found}, {name: expected[name]}, 1e-12)
         for leaf in every.values():
             leaf.requires_grad_()
@@ -68,8 +71,6 @@ def test_a_loss_of_one_returned_value(cell, engine, lengths):
     found = []
     for each in (layer, reference):
         leaves = leaves_of(each)
-        for leaf in leaves.values():
-            leaf.requires_grad_()
         by_value = {}
         for name, loss in losses(each, leaves, lengths=lengths).items():
             grads = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True, allow_unused=True)
@@ -83,9 +84,7 @@ def test_a_loss_of_one_returned_value(cell, engine, lengths):
 def test_a_second_backward_pass_gives_the_same_bits(cell, engine):
     layer = random_layer(cell, engine, 17)
     leaves = leaves_of(layer)
-    for leaf in leaves.values():
-        leaf.requires_grad_()
-    loss = torch.stack(list(losses(layer, leaves, lengths=LENGTHS).values())).sum()
+    loss = loss_of(layer, leaves, lengths=LENGTHS)
     first = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True)
     everything(layer, random_input(9, 3), random_states(layer, 3))  # another call in between
     second = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True)
@@ -121,6 +120,18 @@ def test_a_second_derivative_is_refused(cell, engine, loss):
             torch.autograd.grad(penalised, inputs, retain_graph=True, allow_unused=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
         penalised.backward()
+
+
+@natively
+def test_the_gradient_of_a_gradient_by_its_cotangent_is_refused(cell, engine):
+    """By which some compute the derivative forwards: a product with the Jacobian from two with its transpose."""
+    layer = random_layer(cell, engine, 5)
+    x = random_input(T, B).requires_grad_()
+    output, _ = layer(x)
+    cotangent = torch.zeros_like(output).requires_grad_()
+    (gradient,) = torch.autograd.grad(output, x, cotangent, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        torch.autograd.grad(gradient, cotangent, torch.ones_like(gradient))
 
 
 @natively
@@ -201,7 +212,7 @@ def test_an_inference_tensor_is_an_input(cell, engine):
 
 @pytest.mark.parametrize("name", ["Vanishing", "NoWeights", "PassedThrough", "SameResult", "NoProduct"])
 @pytest.mark.parametrize("engine", ["native"])
-def test_each_gradient_alone_of_cells_that_have_no_use_for_some(name, engine, quick_compiling):
+def test_each_gradient_alone_of_cells_that_have_no_use_for_some(name, engine, native):
     layer, reference = (random_layer(MADE_UP[name], e, 5) for e in (engine, "eager"))
     for lengths in (None, LENGTHS):
         for wanted in leaves_of(layer):
@@ -210,7 +221,7 @@ def test_each_gradient_alone_of_cells_that_have_no_use_for_some(name, engine, qu
                 leaves = leaves_of(each)
                 for leaf, value in leaves.items():
                     value.requires_grad_(leaf == wanted)
-                total = torch.stack(list(losses(each, leaves, lengths=lengths).values())).sum()
+                total = loss_of(each, leaves, lengths=lengths)
                 grad = torch.autograd.grad(total, leaves[wanted], allow_unused=True)[0] if total.requires_grad else None
                 found.append({wanted: torch.zeros_like(leaves[wanted]) if grad is None else grad})
                 each.requires_grad_()

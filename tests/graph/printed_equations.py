@@ -77,7 +77,7 @@ def to_python(formula: str) -> str:
 
 
 def sections(text: str) -> list[Rows]:
-    """The forward, the backward and the weights' equations, each as (left, sign, right)."""
+    """The forward, the backward and the weights' equations, and a linear cell's coefficients: (left, sign, right)."""
     found: list[Rows] = []
     for line in text.splitlines()[2:]:
         if line and not line.startswith(" "):
@@ -85,13 +85,13 @@ def sections(text: str) -> list[Rows]:
         row = re.fullmatch(r"  (\S+) +([=←]) (.+)", line)
         if row:
             found[-1].append((row[1], row[2], row[3]))
-    assert len(found) == 3
+    assert len(found) in (3, 4)
     return found
 
 
 def by_printed_text(p: Problem) -> Values:
     """Outputs, final states and every gradient of a layer, from the printed text and nothing else of its graph."""
-    forward, backward, weights = (
+    forward, backward, weights, *coefficients = (
         [(left, sign, compile(to_python(right.removeprefix("Σ_t ")), right, "eval")) for left, sign, right in rows]
         for rows in sections(equations(p.layer.cell))
     )
@@ -111,6 +111,8 @@ def by_printed_text(p: Problem) -> Values:
         for t in range(steps):
             v = known | {"x_t": p.x[t, b, :, None].numpy()} | {f"{s}_{{t-1}}": value for s, value in state.items()}
             _run(forward, v)
+            for rows in coefficients:
+                _check_again(rows, v)
             state = {s: v[f"{s}_t"] for s in names}
             scopes.append(v)
             outputs.append(v[f"{names[0]}_t"])
@@ -149,6 +151,17 @@ def _value(code, v: dict[str, np.ndarray]):
 def _run(rows, v: dict[str, np.ndarray]) -> None:
     for left, _, right in rows:
         v[left] = _value(right, v)
+
+
+def _check_again(rows, v: dict[str, np.ndarray]) -> None:
+    """A linear cell's coefficients give the next states once more; their own names mean nothing else."""
+    again = dict(v)
+    for left, _, right in rows:
+        value = _value(right, again)
+        assert left not in v or left.endswith("_t"), f"{left} means two things"
+        if left in v:
+            np.testing.assert_allclose(value, v[left], rtol=1e-10, atol=1e-12)
+        again[left] = value
 
 
 def _full(value, size: int) -> np.ndarray:

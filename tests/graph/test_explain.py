@@ -6,6 +6,7 @@ import re
 import pytest
 from back_propagation import assert_agree, by_autograd, problem
 from hypothesis import given, settings, strategies
+from linear_cells import LINEAR
 from made_up_cells import MADE_UP
 from matplotlib.mathtext import MathTextParser
 from printed_equations import by_printed_text, sections
@@ -14,7 +15,7 @@ from random_cells import random_cells
 from gatewise import CELLS, UserError, explain
 from gatewise.graph import equations
 
-EVERY_CELL = [pytest.param(cell, id=name) for name, cell in (CELLS | MADE_UP).items()]
+EVERY_CELL = [pytest.param(cell, id=name) for name, cell in (CELLS | MADE_UP | LINEAR).items()]
 
 
 @pytest.mark.parametrize("cell", EVERY_CELL)

@@ -129,9 +129,9 @@ def test_tracing_works_under_cprofile_and_under_a_tracer():
 REFUSED = []
 
 
-def refused(fragment):
+def refused(fragment, among=REFUSED):
     """The step is no graph; the message says ``fragment``."""
-    return lambda step: REFUSED.append(pytest.param(step, fragment, id=step.__name__)) or step
+    return lambda step: among.append(pytest.param(step, fragment, id=step.__name__)) or step
 
 
 @refused("torch's sin")
@@ -257,35 +257,31 @@ def tensor_made_on_the_device(self, x, u, h):
 
 
 UNABLE_TO_RUN = []
+"""Steps that fail on tensors too."""
 
 
-def refused_everywhere(fragment):
-    """Likewise, for a step that fails on tensors too."""
-    return lambda step: UNABLE_TO_RUN.append(pytest.param(step, fragment, id=step.__name__)) or step
-
-
-@refused_everywhere("the comparison >")
+@refused("the comparison >", UNABLE_TO_RUN)
 def branch(self, x, u, h):
     return x.n if h > 0 else u.n(h)
 
 
-@refused_everywhere("a branch on a value")
+@refused("a branch on a value", UNABLE_TO_RUN)
 def conjunction(self, x, u, h):
     return h and x.n + u.n(h)
 
 
-@refused_everywhere("the conversion of a value to a number")
+@refused("the conversion of a value to a number", UNABLE_TO_RUN)
 def conversion(self, x, u, h):
     return x.n + u.n(h) * float(h)
 
 
-@refused_everywhere("iteration over a value")
+@refused("iteration over a value", UNABLE_TO_RUN)
 def iteration(self, x, u, h):
     a, b = x.n + u.n(h)
     return a * b + h
 
 
-@refused_everywhere("the attribute .nonsense")
+@refused("the attribute .nonsense", UNABLE_TO_RUN)
 def unknown_attribute(self, x, u, h):
     return x.n + u.n(h).nonsense
 

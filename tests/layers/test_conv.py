@@ -277,7 +277,8 @@ def test_which_says_why_the_reference_runs():
     assert choice.engine == "eager"
     assert choice.reason == (
         "the reference: the equations of 'gru-before' step by step, with convolutions; native multiplies by matrices, "
-        "it does not convolve; torch has no recurrent kernel with convolutions"
+        "it does not convolve; torch has no recurrent kernel with convolutions; scan multiplies by matrices, it does "
+        "not convolve"
     )
     with pytest.raises(UserError, match="engine 'native' cannot run this: native multiplies by matrices"):
         ConvGRU(1, 2, 3, engine="native")(torch.zeros(2, 1, 1, 4, 4))
@@ -323,7 +324,7 @@ def test_bad_inputs_are_named():
         (lambda: layer(zeros.double()), "the input is torch.float64, the weights are torch.float32: use input.to("),
         (
             lambda: layer(zeros, (state, state[..., :4])),
-            "hx: the state c has the shape (1, 2, 2, 4, 4), want (1, 2, 2, 4",
+            "hx: hidden[1] has the shape (1, 2, 2, 4, 4), want (1, 2, 2, 4",
         ),
         (lambda: layer(zeros, lengths=[3, 4]), "lengths: want numbers in 1..3, got 3..4"),
         (lambda: layer(zeros[:, 0], lengths=[3]), "lengths belong to a batch: the input is one sequence"),
@@ -336,3 +337,20 @@ def test_bad_inputs_are_named():
         with pytest.raises(UserError) as caught:
             attempt()
         assert str(caught.value).startswith(message), inspect.getsource(attempt)
+
+
+def test_layers_may_differ_add_their_input_and_learn_their_first_state():
+    """As the dense layer does, pixel by pixel."""
+    options = {"residual": True, "learned_state": True, "dtype": DOUBLE}
+    layer = ConvRecurrent(["gru", "lstm"], C, [H, H], 1, **options)
+    dense = Recurrent(["gru", "lstm"], C, [H, H], engine="eager", **options)
+    with torch.no_grad():
+        for ours, theirs in zip(layer.parameters(), dense.parameters(), strict=True):
+            theirs.copy_(ours.normal_().reshape(theirs.shape))
+    x = torch.randn(T, B, C, HEIGHT, WIDTH, dtype=DOUBLE)
+    output, (bottom, (h, c)) = layer(x)
+    expected, (dense_bottom, (dense_h, dense_c)) = dense(x.movedim(2, -1).flatten(1, 3))
+    for ours, theirs in ((output, expected), (bottom, dense_bottom), (h, dense_h), (c, dense_c)):
+        torch.testing.assert_close(ours.movedim(2, -1).flatten(1, 3), theirs, rtol=0, atol=1e-12)
+    again, _ = layer(x, (torch.zeros_like(bottom), (torch.zeros_like(h), torch.zeros_like(c))))
+    assert not torch.allclose(again, output)

@@ -209,7 +209,7 @@ def test_an_engine_that_cannot_says_why():
 
 
 def test_the_order_of_preference():
-    assert [engine.name for engine in ENGINES] == ["native", "torch", "eager"]
+    assert [engine.name for engine in ENGINES] == ["native", "torch", "scan", "eager"]
 
 
 @pytest.fixture
@@ -229,6 +229,7 @@ REFERENCE, VENDOR, COMPILED = (
 )
 NO_PROJECTION = "native has no projection of the output (proj_size)"
 OFF = "native: no C++ compiler"
+NOT_LINEAR = "scan: h_{t-1} stands inside u.{}, a product that mixes the units"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,8 @@ OFF = "native: no C++ compiler"
         (
             Recurrent("rnn", 3, 5, proj_size=2),
             "eager",
-            f"{REFERENCE.format('rnn')}; {NO_PROJECTION}; torch projects the output of 'lstm' only, not of 'rnn'",
+            f"{REFERENCE.format('rnn')}; {NO_PROJECTION}; torch projects the output of 'lstm' only, not of 'rnn'; "
+            + NOT_LINEAR.replace("{}", "h"),
         ),
     ],
     ids=lambda value: repr(value) if isinstance(value, nn.Module) else None,
@@ -269,7 +271,8 @@ def test_which_names_engine_and_reason(native, layer, engine, reason):
         (
             Recurrent("gru-before", 3, 5),
             "eager",
-            f"{REFERENCE.format('gru-before')}; {OFF}; torch has no kernel for the cell 'gru-before'",
+            f"{REFERENCE.format('gru-before')}; {OFF}; torch has no kernel for the cell 'gru-before'; "
+            + NOT_LINEAR.replace("{}", "z"),
         ),
     ],
     ids=lambda value: repr(value) if isinstance(value, nn.Module) else None,

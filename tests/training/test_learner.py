@@ -81,7 +81,7 @@ def test_one_step_of_sgd_is_the_one_done_by_hand(share):
         np.testing.assert_allclose(tensor.numpy(), before[name] - lr * factor * gradients[name], atol=2e-6)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "gru-before"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "gru-before", ["lstm", "gru"]], ids=str)
 def test_the_carried_state_is_that_of_the_whole_text_at_once(cell):
     """With a learning rate of zero the windows together are one long pass."""
     model, task = model_of(cell, layers=2), task_of()
@@ -94,9 +94,8 @@ def test_the_carried_state_is_that_of_the_whole_text_at_once(cell):
     whole = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(len(batches), -1).mean(1)
     assert len(losses) > 10
     assert losses == pytest.approx(whole.tolist(), abs=1e-12)
-    states = (state,) if isinstance(state, torch.Tensor) else state
-    for index, part in enumerate(states):
-        torch.testing.assert_close(learner.save()[f"carried.{index}"], part)
+    carried = [tensor for name, tensor in learner.save().items() if name.startswith("carried.")]
+    torch.testing.assert_close(carried, list(model.recurrent.layout.given(state)))
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -135,6 +134,26 @@ def test_an_epoch_starts_from_zero():
     carried = learner.step(batch, lr=0.0)
     learner.start_epoch()
     assert learner.step(batch, lr=0.0) == fresh != carried
+
+
+def test_an_epoch_starts_from_the_learned_state():
+    task = task_of()
+    torch.manual_seed(2)
+    model = LanguageModel(V, "gru", H, learned_state=True).double()
+    start = model.recurrent.get_parameter("initial_h_l0")
+    learner = sgd_learner(model, task, 0)
+    first, second = task.batches(0)[:2]
+    learner.step(first, lr=0.5)
+    learned = start.detach().clone()
+    assert learned.any()
+    learner.step(second, lr=0.5)
+    assert torch.equal(start, learned)  # a window that goes on has no gradient by the start
+    learner.start_epoch()
+    with torch.no_grad():
+        scores, _ = model(first[0], learned.expand(1, B, H))
+    assert learner.step(first, lr=0.5) == pytest.approx(
+        F.cross_entropy(scores.flatten(0, 1), first[1].flatten()).item()
+    )
 
 
 @pytest.mark.parametrize("partition", ["sequential", "random"])
@@ -198,7 +217,7 @@ def test_a_gradient_that_overflows_leaves_the_weights_alone():
         assert torch.equal(tensor, before[name])
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", ["lstm", "gru"]], ids=str)
 def test_saved_and_restored_adam_goes_on_to_the_bit(cell):
     task = task_of()
 

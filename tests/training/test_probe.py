@@ -19,11 +19,6 @@ from gatewise.training.probe import ProbeSettings, network, probe
 TINY = ProbeSettings(("gru",), steps=200, hidden=24, batch=16, lrs=(0.02,), ladder=(2, 4))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def weights(layer):
     return {name: weight.detach() for name, weight in layer.named_parameters()}
 

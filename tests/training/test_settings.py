@@ -99,6 +99,13 @@ BAD = [
     ({"engine": "numpy", "layers": 2}, "--layers 1"),
     ({"engine": "numpy", "optimizer": "adamw"}, "--optimizer sgd"),
     ({"engine": "numpy", "dropout": 0.1}, "--dropout"),
+    ({"engine": "numpy", "learned_state": True}, "--learned-state False"),
+    ({"cell": "lstm,gruu"}, "did you mean 'gru'"),
+    ({"cell": "lstm,gru", "layers": 3}, "--cell lstm,gru --hidden 256 --layers 3: want one cell and one size"),
+    ({"cell": "lstm,gru", "hidden": "9,8,7"}, "--cell lstm,gru --hidden 9,8,7 --layers 3"),
+    ({"hidden": "256,0"}, "--hidden 0: want a number above 0"),
+    ({"hidden": "256,"}, "--hidden '256,': want a whole number"),
+    ({"recurrent_dropout": 0.1, "recurrent_dropout_kind": "semenuta"}, "did you mean 'semeniuta'"),
 ]
 
 
@@ -163,11 +170,23 @@ def test_the_book_s_pipeline_on_the_book(corpora):
         ("d2l", {"heldout": 0.2}, "--heldout"),
         ("d2l", {"weight_decay": 0.1}, "--weight-decay"),
         (None, {"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay"),
+        (None, {"recurrent_dropout_kind": "semeniuta"}, "--recurrent-dropout-kind"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(recipe, chosen, said):
     with pytest.raises(UserError, match=said):
         text_settings(recipe, **chosen)
+
+
+def test_lists_say_how_many_layers_there_are():
+    stack = text_settings(cell="lstm,gru", hidden="256,128")
+    assert (stack.layers, stack.cells, stack.sizes) == (2, ("lstm", "gru"), (256, 128))
+    config = model_config(stack, 30)
+    assert (config["cell"], config["hidden_size"], config["num_layers"]) == (["lstm", "gru"], [256, 128], 2)
+    assert text_settings(hidden="64") == text_settings(hidden=64)
+    plain = model_config(text_settings(layers=2), 30)
+    assert (plain["cell"], plain["hidden_size"], plain["num_layers"]) == ("gru", 256, 2)
+    assert not {"residual", "learned_state", "recurrent_dropout_kind"} & set(plain)
 
 
 def test_the_embedding_suits_the_vocabulary():

@@ -102,48 +102,6 @@ class _Zoneout(Transform):
         return tuple(following)
 
 
-def recurrent_dropout(cell: CellLike, p: float) -> Cell:
-    """Dropout on what enters the recurrent products, one mask for the whole sequence (Gal and Ghahramani 2016).
-
-    While training, every ``u.<gate>(v)`` becomes U (m ⊙ v) + b', m ~ Bernoulli(1 − p) / (1 − p) drawn once for each row
-    and unit and the same for all gates and steps (arXiv:1512.05287, where it is called variational; it has nothing to
-    do with variational autoencoders). Otherwise m = 1. A cell without dense recurrent products has its diagonal ones
-    dropped instead.
-
-    Args:
-        cell: a name, a class or an instance.
-        p: the rate, in [0, 1).
-
-    Example:
-        >>> import gatewise
-        >>> gatewise.recurrent_dropout("gru", 0.2).name
-        'gru+recurrent-dropout'
-    """
-    return _RecurrentDropout(cell, p)
-
-
-class _RecurrentDropout(Transform):
-    def __init__(self, cell: CellLike, p: float) -> None:
-        super().__init__(cell, "recurrent-dropout")
-        rate, used = check_rate(p, "recurrent dropout"), connections(self.inner)
-        self._rate, self._diagonal = rate, not used.dense
-        if not used.dense and not used.diag:
-            raise UserError(f"recurrent dropout of '{self.inner.name}': it has no recurrent product")
-        if rate:
-            self._add(masks={"recurrent_dropout": Mask(1 - rate, 1 / (1 - rate), per_step=False)})
-
-    def step(self, x, u, *states):
-        if not self._rate:
-            return self.inner.advance(x, u, states)
-        kept = u.mask.recurrent_dropout
-
-        def dropped(multiply: Any, gate: str) -> Any:
-            return lambda value: multiply(value * kept)
-
-        diagonal = _Mapped(u.diag, dropped) if self._diagonal else u.diag
-        return self.inner.advance(x, _Mapped(u, dropped, diag=diagonal), states)
-
-
 def layer_norm(cell: CellLike, eps: float = 1e-5) -> Cell:
     """Layer normalisation of both projections (Ba, Kiros and Hinton 2016, arXiv:1607.06450).
 
@@ -183,12 +141,12 @@ class _LayerNorm(Transform):
             spread = torch.sqrt((centred * centred).mean(-1, keepdim=True) + self.eps)
             return gain * (centred / spread) + shift
 
-        used = _Mapped(x, lambda value, gate: normalised(f"x_{gate}", value))
-        products = _Mapped(u, lambda multiply, gate: lambda value: normalised(f"u_{gate}", multiply(value)))
+        used = Mapped(x, lambda value, gate: normalised(f"x_{gate}", value))
+        products = Mapped(u, lambda multiply, gate: lambda value: normalised(f"u_{gate}", multiply(value)))
         return self.inner.advance(used, products, states)
 
 
-class _Mapped(Named):
+class Mapped(Named):
     """``x`` or ``u`` with its gates' values changed on their way into the equations; what is no gate stays."""
 
     def __init__(self, named: Any, change: Callable[..., Any], **instead: Any) -> None:

@@ -31,10 +31,18 @@ def compare_text_command(
     /,
     *,
     cells: Annotated[
-        str, Parameter(help="Cells, each with settings of its own if wanted: `gru,lstm,gru:zoneout=0.1:layers=2`.")
+        str,
+        Parameter(
+            help="Cells, each with settings of its own if wanted: `gru,lstm,gru:zoneout=0.1:layers=2`; "
+            "`lstm+gru` is a stack with one a layer."
+        ),
     ] = "rnn,gru,lstm",
     match: Annotated[
-        str, Parameter(help="What else is equal: `params` (the hidden size follows from the first cell's) or `hidden`.")
+        str,
+        Parameter(
+            help="What else is equal: `params`, `time` (of a training step, measured), both by the hidden size of all "
+            "but the first cell; or `hidden`."
+        ),
     ] = "params",
     seeds: Annotated[int, Parameter(help="Runs of each cell, whose spread is shown.")] = 3,
     encoding: Annotated[str, Parameter(help="The file's encoding.")] = "utf-8",
@@ -58,10 +66,11 @@ def compare_text_command(
         chosen["minutes"] = 1.0
     settings = text_settings(**chosen)
     source = Source(file, encoding)
-    contestants = variants([cell for cell in cells.split(",") if cell.strip()], source, settings, match)
+    names = [cell for cell in cells.split(",") if cell.strip()]
     folder = out or Path("runs") / f"{source.name}-compare"
     title = f"{source.name}: {_budget(settings.minutes, settings.epochs)} a run, {seeds} seeds"
     with reporter(quiet) as report:
+        contestants = variants(names, source, settings, match, folder, report.say)
         results = compare_text(
             source, contestants, seeds, folder, Watch(report), lambda found: _draw(found, folder, title)
         )
@@ -84,10 +93,10 @@ def _print(results: Sequence[Result]) -> None:
     for r in results:
         spread = f" ± {r.spread:.4f}" if len(r.losses) > 1 else ""
         rate = sum(r.tokens_per_second) / len(r.tokens_per_second)
+        hidden = f"{r.hidden:,}" if isinstance(r.hidden, int) else r.hidden
         rows.append(
-            (r.label, f"{r.hidden:,}", f"{r.parameters:,}", f"{rate:,.0f}", f"{r.loss:.4f}{spread}",
-             f"{perplexity(r.loss):.3f}")
-        )  # fmt: skip
+            (r.label, hidden, f"{r.parameters:,}", f"{rate:,.0f}", f"{r.loss:.4f}{spread}", f"{perplexity(r.loss):.3f}")
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *others = zip(row, widths, strict=True)

@@ -36,6 +36,7 @@ def doctor_command() -> None:
         *_cache(),
         ("engine native", f"off: {off}" if off else "ready: every cell on a CPU"),
         ("engine torch", "ready: rnn, rnn-relu, gru, lstm"),
+        ("engine scan", "ready: cells that are linear in their states, as min-gru and min-lstm"),
         ("engine eager", "ready: every cell"),
         ("extra bpe", _extra("tokenizers")),
         ("extra compiler", _extra("ziglang") if off else "not needed: there is a compiler"),

@@ -73,6 +73,7 @@ def _place(field: dataclasses.Field[Any]) -> int:
 def _option(field: dataclasses.Field[Any], default: str | None) -> inspect.Parameter:
     rules, kind = about(field), type(field.default)
     words = default or rules.default or (f"`{field.default}`" if kind is str else f"{field.default:g}")
+    kind = str if rules.listed else kind
     text = f"{rules.help}." if kind is bool else f"{rules.help} (default: {words})."
     parameter = Parameter(group=GROUPS[rules.group], help=text, negative=(), show_default=False)
     return inspect.Parameter(

@@ -80,7 +80,9 @@ def _end(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | Non
     command = "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
     with_cell = f" --cell-file {cell_file}" if cell_file else ""
     for place, arguments in enumerate(ending.next_commands):
-        filled = arguments.format(run=run.folder, cell=summary["cell"])
-        print(f"{'next' if place == 0 else '':11}{command} {filled}{with_cell}")
+        cells = dict.fromkeys(summary["cell"].split(",")) if "{cell}" in arguments else ("",)
+        for cell in cells:
+            filled = arguments.format(run=run.folder, cell=cell.strip())
+            print(f"{'next' if place == 0 else '':11}{command} {filled}{with_cell}")
     if as_json:
         print(json.dumps(summary))

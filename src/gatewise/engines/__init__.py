@@ -1,4 +1,7 @@
-"""What runs a cell over time. ``ENGINES`` is the ordered table: the first engine that does not refuse runs."""
+"""What runs a cell over time. ``ENGINES`` is the ordered table: the first engine that does not refuse runs.
+
+Unless one after it says that for this input it is the better one.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ from torch import Tensor
 from gatewise.engines.eager import EagerEngine
 from gatewise.engines.native import NativeEngine
 from gatewise.engines.native.build import tell_failures
-from gatewise.engines.request import Engine, Input, Request, States, Tokens, Weights
+from gatewise.engines.request import Engine, Input, Overtaking, Request, States, Tokens, Weights
+from gatewise.engines.scan import ScanEngine
+from gatewise.engines.stack import Stack, description, overtaking, refusal, run_layers
 from gatewise.engines.torch import TorchEngine
 from gatewise.errors import UserError, nearest
 
-ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), EagerEngine()]
+ENGINES: list[Engine] = [NativeEngine(), TorchEngine(), ScanEngine(), EagerEngine()]
 """In the order of preference. A new engine is one module and one entry here."""
 
 __all__ = [
-    "ENGINES", "Choice", "Engine", "Input", "Request", "States", "Tokens", "Weights", "check_engine", "check_precision",
-    "choose", "reason", "which",
+    "ENGINES", "Choice", "Engine", "Input", "Overtaking", "Request", "Stack", "States", "Tokens", "Weights",
+    "check_engine", "check_precision", "choose", "reason", "run_layers", "which",
 ]  # fmt: skip
 
 
@@ -42,8 +47,8 @@ def check_precision(precision: str | None) -> None:
         raise UserError(f"precision={precision!r}: want None (the weights' own) or 'bf16'")
 
 
-def choose(request: Request, name: str = "auto") -> Engine:
-    """The engine for a request.
+def choose(request: Request | Stack, name: str = "auto") -> Engine:
+    """The engine for a request, or for all layers of a stack.
 
     Raises:
         UserError: the engine asked for does not exist, or cannot run this request.
@@ -51,22 +56,36 @@ def choose(request: Request, name: str = "auto") -> Engine:
     refusals: list[str] = []
     for engine in ENGINES:
         if name in ("auto", engine.name):
-            refusal = engine.refuses(request)
-            if refusal is None:
+            refused = engine.refuses(request) if isinstance(request, Request) else refusal(engine, request)
+            if refused is None:
                 if refusals:
                     tell_failures(engine.name)
-                return engine
-            refusals.append(refusal)
+                return engine if name != "auto" else _overtaking(engine, request)[0]
+            refusals.append(refused)
     check_engine(name)
     raise UserError(f"engine '{name}' cannot run this: {'; '.join(refusals)}; use engine='auto'")
 
 
-def reason(engine: Engine, request: Request, name: str = "auto") -> str:
+def _overtaking(engine: Engine, request: Request | Stack) -> tuple[Engine, str | None]:
+    """The engine that overtakes this one, and why; itself where none does."""
+    for other in ENGINES[ENGINES.index(engine) + 1 :]:
+        overtakes = getattr(other, "overtakes", None)
+        why = None if overtakes is None else overtaking(overtakes, engine.name, request)
+        if why is not None and refusal(other, request) is None:
+            return other, why
+    return engine, None
+
+
+def reason(engine: Engine, request: Request | Stack, name: str = "auto") -> str:
     """Why this engine was chosen: what it does, and what kept those before it from the request."""
     if name != "auto":
         return "asked for"
-    refusals = [other.refuses(request) for other in ENGINES[: ENGINES.index(engine)]]
-    return "; ".join([engine.describe(request), *(refusal for refusal in refusals if refusal)])
+    said = [description(engine, request)]
+    for other in ENGINES[: ENGINES.index(engine)]:
+        refused = refusal(other, request)
+        overtaken = _overtaking(other, request) if refused is None else None
+        said += [refused] if refused else [overtaken[1]] if overtaken and overtaken[1] else []
+    return "; ".join(said)
 
 
 def which(layer: Any, x: Tensor | None = None) -> Choice:
@@ -74,7 +93,7 @@ def which(layer: Any, x: Tensor | None = None) -> Choice:
 
     Args:
         layer: a :class:`gatewise.Recurrent`, or a model with one.
-        x: an input, for engines whose choice depends on it.
+        x: an input; without one the choice is that for inputs of no particular length.
 
     Example:
         >>> import gatewise

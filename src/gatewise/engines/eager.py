@@ -12,6 +12,9 @@ from torch import Tensor
 from gatewise.cells import Cell, Named
 from gatewise.engines.request import Input, Request, States, Tokens, Weights, run_stack
 
+WORTH_A_SCAN = 8
+"""Steps from which on a parallel scan is faster than one step after the other: see ``benchmarks/NOTES.md``."""
+
 
 class EagerEngine:
     """Runs any cell."""
@@ -24,6 +27,11 @@ class EagerEngine:
     def describe(self, request: Request) -> str:
         convolved = ", with convolutions" if request.convolution else ""
         return f"the reference: the equations of '{request.cell.name}' step by step{convolved}"
+
+    def overtakes(self, name: str, request: Request) -> str | None:
+        if name == "scan" and request.steps is not None and request.steps < WORTH_A_SCAN:
+            return f"a scan of fewer than {WORTH_A_SCAN} steps is slower"
+        return None
 
     def run(self, request: Request, x: Input, lengths: Tensor | None, states: States) -> tuple[Tensor, States]:
         return run_stack(scan, request, x, lengths, states)

@@ -46,9 +46,10 @@ class Weights:
 class Request:
     """One cell, its weights for every layer and direction (``weights[layer][direction]``), and how they are stacked.
 
-    With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32. With a
-    ``convolution`` it takes the matrix products' place: the matrices are kernels, every step is a picture, and the
-    input and the states have its pixels before their last axis.
+    With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32. ``steps`` and
+    ``rows`` are the input's T and B, None where no input is known yet: they say nothing about what can be run, only
+    about what runs it best. With a ``convolution`` it takes the matrix products' place: the matrices are kernels, every
+    step is a picture, and the input and the states have its pixels before their last axis.
     """
 
     cell: Cell
@@ -58,6 +59,8 @@ class Request:
     dropout: float
     training: bool
     bf16: bool = False
+    steps: int | None = None
+    rows: int | None = None
     convolution: Convolution | None = None
 
     @property
@@ -123,6 +126,14 @@ class Engine(Protocol):
             The last layer's output (T, B, directions x output), zero after a sequence's end, and the states after
             each sequence's last step (the first step, for the reverse direction).
         """
+        ...
+
+
+class Overtaking(Engine, Protocol):
+    """An engine that runs some requests better than one that stands before it in the table."""
+
+    def overtakes(self, name: str, request: Request) -> str | None:
+        """What makes this engine the better one for the request, beside the engine ``name``; None if it is not."""
         ...
 
 

@@ -68,11 +68,15 @@ class Stream(Protocol):
         ...
 
     def read(self) -> States:
-        """The states, (layers, B, H) each."""
+        """The states, (layers, B, H) each; of layers that differ as their own layout has them."""
         ...
 
     def write(self, states: States | None) -> None:
         """Go on from other states; None: zero."""
+        ...
+
+    def choose(self, scores: Tensor, manner: Manner, uniform: float) -> int | None:
+        """The token for scores (V,) and a number in [0, 1), None where a score is not a number."""
         ...
 
     def generate(self, given: Tensor, uniforms: Tensor, manner: Manner) -> tuple[Tensor, bool]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gatewise.graph.graph import Builder, Graph, Node
+from gatewise.graph.algebra import Algebra
+from gatewise.graph.graph import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -43,67 +44,11 @@ class Backward:
     cotangents: tuple[tuple[int, int], ...]
 
 
-class _Algebra(Builder):
-    """A builder that leaves out what does nothing: + 0, * 1, --a; numbers among themselves are computed."""
-
-    def is_constant(self, i: int, value: float) -> bool:
-        return self.nodes[i].op == "constant" and self.nodes[i].parameters == (value,)
-
-    def both_constant(self, a: int, b: int) -> bool:
-        return self.nodes[a].op == self.nodes[b].op == "constant"
-
-    def add(self, a: int, b: int) -> int:
-        if self.both_constant(a, b):
-            return self.constant(self.nodes[a].parameters[0] + self.nodes[b].parameters[0])
-        if self.is_constant(a, 0.0):
-            return b
-        if self.is_constant(b, 0.0):
-            return a
-        if self.nodes[b].op == "neg":
-            return self.node("sub", a, self.nodes[b].args[0])
-        if self.nodes[a].op == "neg":
-            return self.node("sub", b, self.nodes[a].args[0])
-        return self.node("add", a, b)
-
-    def mul(self, a: int, b: int) -> int:
-        if self.both_constant(a, b):
-            return self.constant(self.nodes[a].parameters[0] * self.nodes[b].parameters[0])
-        for one, other in ((a, b), (b, a)):
-            if self.is_constant(one, 0.0):
-                return one
-            if self.is_constant(one, 1.0):
-                return other
-            if self.is_constant(one, -1.0):
-                return self.neg(other)
-        if self.nodes[a].op == "neg":
-            return self.neg(self.mul(self.nodes[a].args[0], b))
-        if self.nodes[b].op == "neg":
-            return self.neg(self.mul(a, self.nodes[b].args[0]))
-        return self.node("mul", a, b)
-
-    def neg(self, a: int) -> int:
-        if self.nodes[a].op == "constant":
-            return self.constant(-self.nodes[a].parameters[0])
-        return self.nodes[a].args[0] if self.nodes[a].op == "neg" else self.node("neg", a)
-
-    def one_minus(self, a: int) -> int:
-        return self.node("sub", self.constant(1.0), a)
-
-    def square(self, a: int) -> int:
-        return self.node("power", a, parameters=(2.0,))
-
-    def mean(self, a: int) -> int:
-        return a if self.nodes[a].op == "constant" else self.node("mean", a)
-
-    def product(self, op: str, gate: str, a: int) -> int:
-        return a if self.is_constant(a, 0.0) else self.node(op, a, of=gate)
-
-
 # For each operation: given the builder, the node's position and the node, d(node)/d(argument) for each argument.
-Factors = Callable[[_Algebra, int, Node], tuple[int, ...]]
+Factors = Callable[[Algebra, int, Node], tuple[int, ...]]
 
 
-def _power(b: _Algebra, i: int, n: Node) -> tuple[int, ...]:
+def _power(b: Algebra, i: int, n: Node) -> tuple[int, ...]:
     p = n.parameters[0]
     if p == 0.0:
         return (b.constant(0.0),)
@@ -113,13 +58,13 @@ def _power(b: _Algebra, i: int, n: Node) -> tuple[int, ...]:
     return (b.mul(b.constant(p), lowered),)
 
 
-def _leaky(b: _Algebra, i: int, n: Node) -> tuple[int, ...]:
+def _leaky(b: Algebra, i: int, n: Node) -> tuple[int, ...]:
     slope = n.parameters[0]
     positive = b.node("positive", n.args[0])
     return (b.add(b.constant(slope), b.mul(b.constant(1.0 - slope), positive)),)
 
 
-def _divide(b: _Algebra, i: int, n: Node) -> tuple[int, ...]:
+def _divide(b: Algebra, i: int, n: Node) -> tuple[int, ...]:
     return b.node("div", b.constant(1.0), n.args[1]), b.neg(b.node("div", i, n.args[1]))
 
 
@@ -151,11 +96,11 @@ class _Contributions:
     def __init__(self) -> None:
         self.factors: dict[int, int] = {}
 
-    def add(self, b: _Algebra, cotangent: int, factor: int) -> None:
+    def add(self, b: Algebra, cotangent: int, factor: int) -> None:
         held = self.factors.get(cotangent)
         self.factors[cotangent] = factor if held is None else b.add(held, factor)
 
-    def through(self, b: _Algebra, total: int, factor: int) -> Iterator[tuple[int, int]]:
+    def through(self, b: Algebra, total: int, factor: int) -> Iterator[tuple[int, int]]:
         """What passes on to an argument; past a bare sign the product is kept apart, so that like terms still meet."""
         if len(self.factors) == 1 and (b.is_constant(factor, 1.0) or b.is_constant(factor, -1.0)):
             (flow, scale), *_ = self.factors.items()
@@ -163,7 +108,7 @@ class _Contributions:
         else:
             yield total, factor
 
-    def total(self, b: _Algebra) -> int:
+    def total(self, b: Algebra) -> int:
         value = b.constant(0.0)
         for cotangent, factor in self.factors.items():
             value = b.add(value, b.mul(cotangent, factor))
@@ -182,7 +127,7 @@ def derive(graph: Graph) -> Backward:
         >>> [p.gate for p in backward.dense]
         ['r', 'z', 'n']
     """
-    b = _Algebra(graph.nodes)
+    b = Algebra(graph.nodes)
     contributions = [_Contributions() for _ in graph.nodes]
     one = b.constant(1.0)
     for state, result in zip(graph.states, graph.results, strict=True):

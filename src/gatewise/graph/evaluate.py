@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,24 +57,32 @@ def evaluate(nodes: Sequence[Node], leaves: Leaves) -> list[Tensor]:
         >>> evaluate(graph.nodes, leaves)[graph.results[0]].item() == torch.tanh(3 * one).item()
         True
     """
-    like = next(iter(leaves.values()))
     values: list[Tensor] = []
     for node in nodes:
-        args = [values[i] for i in node.args]
-        match node.op:
-            case "constant":
-                value = torch.tensor(node.parameters[0], dtype=like.dtype, device=like.device)
-            case "state" | "input" | "vector" | "mask" | "cotangent":
-                value = leaves[node.op, node.of]
-            case "dense":
-                value = F.linear(args[0], leaves["weight", node.of], leaves.get(("bias", node.of)))
-            case "dense_transposed":
-                value = args[0] @ leaves["weight", node.of]
-            case "diag":
-                value = leaves["diag", node.of] * args[0]
-            case "mean":
-                value = args[0].mean(-1, keepdim=True).expand_as(args[0])
-            case op:
-                value = _POINTWISE[op](*args, *node.parameters)
-        values.append(value)
+        values.append(value_of(node, [values[i] for i in node.args], leaves))
     return values
+
+
+def value_of(node: Node, args: Sequence[Tensor], leaves: Leaves) -> Tensor:
+    """The value of one node, from those of its arguments; ``leaves`` as for :func:`evaluate`."""
+    match node.op:
+        case "constant":
+            like = next(iter(leaves.values()))
+            return torch.tensor(node.parameters[0], dtype=like.dtype, device=like.device)
+        case "state" | "input" | "vector" | "mask" | "cotangent":
+            return leaves[node.op, node.of]
+        case "dense":
+            return F.linear(args[0], leaves["weight", node.of], leaves.get(("bias", node.of)))
+        case "dense_transposed":
+            return args[0] @ leaves["weight", node.of]
+        case "diag":
+            return leaves["diag", node.of] * args[0]
+        case "mean":
+            return args[0].mean(-1, keepdim=True).expand_as(args[0])
+        case _:
+            return pointwise(node, args)
+
+
+def pointwise(node: Node, args: Sequence[Any]) -> Any:
+    """What a pointwise operation makes of its arguments: tensors, or what stands for them."""
+    return _POINTWISE[node.op](*args, *node.parameters)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
 
-from gatewise.cells import Cell, resolve
 from gatewise.graph.derive import Backward, Product, derive
 from gatewise.graph.graph import Graph, Node
-from gatewise.graph.trace import trace
 
 SUM, FACTOR, POWER, ATOM = 1, 2, 3, 4  # how tightly an expression binds
 DEEPEST = 50  # operations inside each other, beyond which nobody reads an expression (and Python's stack ends)
@@ -204,15 +199,15 @@ def _spoken_for(graph: Graph) -> set[str]:
     return {d + name for name in names for d in ("", "d")}
 
 
-def _unlike(name: str, taken: set[str]) -> str:
+def unlike(name: str, taken: set[str]) -> str:
     while name in taken:
         name += "'"
     return name
 
 
-def _forward_aliases(graph: Graph) -> dict[int, str]:
+def forward_aliases(graph: Graph) -> dict[int, str]:
     spoken_for = _spoken_for(graph)
-    aliases = {node: _unlike(name, spoken_for) for node, name in graph.names}
+    aliases = {node: unlike(name, spoken_for) for node, name in graph.names}
     for state, result in zip(graph.states, graph.results, strict=True):
         if graph.nodes[result].op != "state":
             aliases[result] = f"{state}_t"
@@ -220,7 +215,7 @@ def _forward_aliases(graph: Graph) -> dict[int, str]:
 
 
 @dataclass
-class _Lines:
+class Lines:
     """``left = right`` rows, aligned."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
@@ -238,8 +233,8 @@ class _Lines:
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
 
-def _forward_lines(graph: Graph, printer: Printer) -> _Lines:
-    lines = _Lines()
+def _forward_lines(graph: Graph, printer: Printer) -> Lines:
+    lines = Lines()
     printer.name_what_is_shared(list(graph.results))
     for i in range(len(graph.nodes)):
         if i in printer.aliases:
@@ -259,7 +254,7 @@ def _backward_aliases(backward: Backward, printer: Printer) -> dict[int, str]:
 
     def give(node: int, name: str) -> None:
         if node not in names and nodes[node].op not in ("cotangent", "constant"):
-            names[node] = _unlike(name, taken)
+            names[node] = unlike(name, taken)
             taken.add(names[node])
 
     for state, result in zip(backward.graph.states, backward.graph.results, strict=True):
@@ -276,8 +271,8 @@ def _backward_aliases(backward: Backward, printer: Printer) -> dict[int, str]:
     return names
 
 
-def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
-    lines, style = _Lines(), printer.style
+def _backward_lines(backward: Backward, printer: Printer) -> Lines:
+    lines, style = Lines(), printer.style
     known = set(printer.aliases)  # printed with the forward equations
     printer.nodes = backward.nodes
     ends = [*backward.states, *(n for _, n in backward.inputs), *(n for _, n in backward.vectors)]
@@ -298,9 +293,9 @@ def _backward_lines(backward: Backward, printer: Printer) -> _Lines:
     return lines
 
 
-def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
+def _weight_lines(backward: Backward, printer: Printer) -> Lines:
     """The gradient of every weight, summed over time."""
-    lines, s, e = _Lines(), printer.style, printer.expression
+    lines, s, e = Lines(), printer.style, printer.expression
     sigma = r"\sum_t " if s is LATEX else "Σ_t "
 
     def outer(product: Product) -> str:
@@ -332,11 +327,12 @@ def _weight_lines(backward: Backward, printer: Printer) -> _Lines:
 def formulas(graph: Graph, latex: bool = False) -> str:
     """The forward and the backward equations of a traced cell, and the gradient of every weight.
 
+    >>> from gatewise.graph import trace
     >>> print(formulas(trace("rnn")).splitlines()[1])
       h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
     """
     backward = derive(graph)
-    printer = Printer(graph.nodes, LATEX if latex else TEXT, _forward_aliases(graph))
+    printer = Printer(graph.nodes, LATEX if latex else TEXT, forward_aliases(graph))
     forward = _forward_lines(graph, printer)
     backwards = _backward_lines(backward, printer)
     weights = _weight_lines(backward, printer)
@@ -357,41 +353,3 @@ def formulas(graph: Graph, latex: bool = False) -> str:
             weights.text(),
         ]
     )
-
-
-def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
-    """What :func:`explain` prints: the cell's :func:`formulas`, as text under its title and its source.
-
-    >>> print(equations("rnn").splitlines()[4])
-      h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
-    """
-    cell = resolve(cell)
-    found = formulas(trace(cell), latex)
-    if latex:
-        return found
-    summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
-    inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
-    title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
-    return "\n".join([title, cell.paper or "(no source named)", "", found])
-
-
-def explain(cell: str | type[Cell] | Cell, latex: bool = False, file: TextIO | None = None) -> None:
-    """Print a cell's equations: forward, backward, and the gradient of every weight, derived from its ``step``.
-
-    Args:
-        cell: a name, a class or an instance.
-        latex: print LaTeX (``aligned`` blocks) instead of text.
-        file: where to print; standard output by default.
-
-    Raises:
-        UnsupportedOperationError: the cell does something the graph has no node for.
-
-    Example:
-        >>> explain("rnn")  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
-        rnn: Simple recurrent network (Elman 1990).
-        ...
-          da_h     = dh_t ⊙ (1 − h_t²)
-          dh_{t-1} = U_hᵀ da_h
-        ...
-    """
-    print(equations(cell, latex), file=file or sys.stdout)

@@ -122,6 +122,7 @@ class Tracer:
 
     def __init__(self, cell: Cell) -> None:
         self.cell, self.builder = cell, Builder()
+        self.named: dict[str, Symbol] = {}  # what a step that is not the written one has names for
 
     def unsupported(self, what: str) -> UnsupportedOperationError:
         return UnsupportedOperationError(
@@ -312,7 +313,7 @@ def trace(cell: str | type[Cell] | Cell) -> Graph:
     nodes, moved = prune(tracer.builder.nodes, results)
     taken = set(results) | {s.node for s in states}
     names: dict[int, str] = {}
-    for name, value in local.items():
+    for name, value in (tracer.named | local).items():
         known = isinstance(value, Symbol) and value.node in moved and value.node not in taken
         if known and tracer.builder.nodes[value.node].op not in ("input", "vector", "mask", "constant"):
             names.setdefault(moved[value.node], name)

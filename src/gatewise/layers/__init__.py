@@ -1,5 +1,6 @@
 """Cells over time as ``nn.Module``s."""
 
+from gatewise.layers.base import CellLayer
 from gatewise.layers.conv import ConvGRU, ConvLSTM, ConvRecurrent
 from gatewise.layers.frame_forecaster import FrameForecaster
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
@@ -8,6 +9,6 @@ from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.session import Session, stream
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "ConvGRU", "ConvLSTM", "ConvRecurrent", "FrameForecaster", "LanguageModel", "Recurrent",
-    "Session", "detach", "initialise_like_the_book", "stream",
+    "GRU", "LSTM", "RNN", "CellLayer", "ConvGRU", "ConvLSTM", "ConvRecurrent", "FrameForecaster", "LanguageModel",
+    "Recurrent", "Session", "detach", "initialise_like_the_book", "stream",
 ]  # fmt: skip

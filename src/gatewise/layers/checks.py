@@ -48,6 +48,19 @@ def check_sizes(
         raise ValueError("proj_size has to be smaller than hidden_size")
 
 
+def check_features(x: Tensor, dims: int, weight: Tensor, input_size: int) -> None:
+    """torch.nn's checks of an input that is no tokens, with its messages."""
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(
+            f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
+            f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
+        )
+    if x.dim() != dims:
+        raise RuntimeError(f"input must have {dims} dimensions, got {x.dim()}")
+    if x.shape[-1] != input_size:
+        raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}")
+
+
 def check_projection(cell: Cell) -> None:
     try:
         projectable = trace(cell).output_feeds_products_only

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gatewise.cells import Cell
-from gatewise.engines import Request, States
+from gatewise.cells import CellLike
+from gatewise.engines import States
 from gatewise.engines.convolution import Convolution
 from gatewise.errors import UserError, nearest
-from gatewise.layers.base import CellLayer
+from gatewise.layers.base import CellLayer, Form
 from gatewise.layers.checks import check_lengths
 from gatewise.layers.options import Given, Options
+from gatewise.layers.shapes import INITIAL, depth
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -34,12 +34,13 @@ class ConvRecurrent(CellLayer):
     2015 have one for every channel and pixel, which ties the layer to one size of frame.
 
     Args:
-        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance.
+        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance; or a
+            list of them, one a layer, from the lowest up.
         in_channels: channels of a frame, C.
-        hidden_channels: channels of a state, H.
+        hidden_channels: channels of a state, H; or a list, one a layer.
         kernel_size: pixels of a kernel along each axis, one number or one an axis; odd, so that a kernel has a middle
             and a state exactly as many pixels as a frame.
-        num_layers: layers, each fed with the output of the one below.
+        num_layers: layers, each fed with the output of the one below; by default as many as are listed, or 1.
         dims: axes of a frame: 2 (height, width) or 1 (length).
         bias: whether the products have their biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); states are not affected.
@@ -49,7 +50,8 @@ class ConvRecurrent(CellLayer):
         device: where the weights are made.
         dtype: of the weights.
         options: as :class:`gatewise.Recurrent` has them. ``zoneout`` and ``recurrent_dropout`` draw for every channel
-            and pixel; ``layer_norm`` takes its means over the channels of a pixel; ``engine`` is "auto" or "eager".
+            and pixel; ``layer_norm`` takes its means over the channels of a pixel; ``learned_state`` is one number a
+            channel; ``engine`` is "auto" or "eager".
 
     Shapes:
         ``layer(input, hx=None, lengths=None) -> (output, state)`` with D = 2 if bidirectional else 1, and the frame's
@@ -57,7 +59,7 @@ class ConvRecurrent(CellLayer):
 
         - input: (T, B, C, *P), or (B, T, C, *P) if ``batch_first``, or (T, C, *P);
         - hx: the initial state, (num_layers D, B, H, *P) for a cell with one state, a tuple with one such tensor per
-          state otherwise; None is zero;
+          state otherwise; None is zero, or what was learned; layers that differ as :class:`gatewise.Recurrent` has it;
         - lengths: (B,) whole numbers in 1..T, the steps of each sequence of a padded input;
         - output: (T, B, D H, *P), zero after a sequence's end; state: as hx.
 
@@ -79,11 +81,11 @@ class ConvRecurrent(CellLayer):
 
     def __init__(
         self,
-        cell: str | type[Cell] | Cell,
+        cell: CellLike | Sequence[CellLike],
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         kernel_size: int | Sequence[int],
-        num_layers: int = 1,
+        num_layers: int | None = None,
         dims: int = 2,
         bias: bool = True,
         batch_first: bool = False,
@@ -95,21 +97,19 @@ class ConvRecurrent(CellLayer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("in_channels", in_channels), ("hidden_channels", hidden_channels), ("num_layers", num_layers),
-        ):  # fmt: skip
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name}: want a whole number above 0, got {value!r}")
+        self.num_layers = depth(cell, hidden_channels, num_layers)
+        _check_counts(in_channels, hidden_channels, self.num_layers)
         if dims not in (1, 2):
             raise UserError(f"dims: want 1 (rows of points) or 2 (pictures), got {dims!r}")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
             raise UserError(f"dropout: want a probability from 0 to 1, got {dropout!r}")
         if padding_mode not in PADDING_MODES:
             raise UserError(f"padding_mode '{padding_mode}': {nearest(str(padding_mode), PADDING_MODES)}")
-        sizes, given = (in_channels, hidden_channels), Given.of(options)
-        self._set_up(cell, sizes, num_layers, bias, batch_first, bidirectional, given)
         self.dropout, self.dims, self.padding_mode = float(dropout), dims, padding_mode
-        self._kernel = self.kernel_size = check_kernel(kernel_size, dims)
+        self.kernel_size = check_kernel(kernel_size, dims)
+        self.convolution = Convolution(dims, padding_mode)
+        form = Form(bias, batch_first, bidirectional, kernel=self.kernel_size)
+        self._set_up(cell, in_channels, hidden_channels, form, Given.of(options))
         self._make_weights(device, dtype)
 
     @property
@@ -118,31 +118,33 @@ class ConvRecurrent(CellLayer):
         return self.input_size
 
     @property
-    def hidden_channels(self) -> int:
-        """Channels of a state."""
+    def hidden_channels(self) -> int | tuple[int, ...]:
+        """Channels of a state; where they differ, one number a layer."""
         return self.hidden_size
 
     def reset_parameters(self) -> None:
         """Draw all weights anew: U(-1/√n, 1/√n), n the numbers that enter a product."""
-        pixels = math.prod(self.kernel_size)
         for name, weight in self.named_parameters():
-            below = self.input_size if "_ih_l0" in name else self.output_size if "_ih_" in name else self.hidden_size
-            entering = below * pixels if "weight_ih" in name or "weight_hh" in name or "bias" in name else below
-            nn.init.uniform_(weight, -(entering**-0.5), entering**-0.5)
-        self._set_vectors()
+            layer = self.layer_of(name)
+            below = layer.input_size if "_ih_" in name else layer.state_sizes[0]
+            is_product = name.startswith(("weight_ih", "weight_hh", "bias"))
+            bound = (below * math.prod(self.kernel_size if is_product else ())) ** -0.5
+            if name.startswith(INITIAL):
+                nn.init.zeros_(weight)
+            else:
+                nn.init.uniform_(weight, -bound, bound)
+            if name.startswith("vector_l"):
+                self._set_vectors(layer, weight)
 
     def extra_repr(self) -> str:
-        text = f"{self.cell.name}, " if type(self) is ConvRecurrent else ""
+        text = f"{self.names()}, " if type(self) is ConvRecurrent else ""
         text += f"{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}"
         defaults = {
             "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
-            "padding_mode": "zeros", "weight_drop": 0.0, "engine": "auto", "precision": None,
+            "padding_mode": "zeros", "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto",
+            "precision": None,
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
-
-    def request(self, x: Any = None) -> Request:
-        """What an engine is asked to run."""
-        return replace(super().request(x), convolution=Convolution(self.dims, self.padding_mode))
 
     def forward(
         self, input: Tensor, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None
@@ -154,7 +156,7 @@ class ConvRecurrent(CellLayer):
             raise UserError("lengths belong to a batch: the input is one sequence")
         x = input if batched else input.unsqueeze(batch_dim)
         x = x.transpose(0, 1) if self.batch_first else x
-        states = self._given_states(hx)
+        states = None if hx is None else self.layout.given(hx)
         if states is not None:
             states = states if batched else tuple(state.unsqueeze(1) for state in states)
             self._check_states(states, x)
@@ -166,7 +168,7 @@ class ConvRecurrent(CellLayer):
         output = output.transpose(0, 1) if self.batch_first else output
         if not batched:
             output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
-        return output, self._returned(final)
+        return output, self.layout.returned(final)
 
     def _check_input(self, input: Tensor) -> bool:
         """Whether the input is a batch."""
@@ -188,11 +190,18 @@ class ConvRecurrent(CellLayer):
         return missing == 0
 
     def _check_states(self, states: States, x: Tensor) -> None:
-        count = self.num_layers * (2 if self.bidirectional else 1)
-        wanted = (count, x.shape[1], self.hidden_size, *x.shape[3:])
-        for name, state in zip(self.cell.states, states, strict=True):
+        for (label, rows, channels), state in zip(self.layout.rows, states, strict=True):
+            wanted = (rows, x.shape[1], channels, *x.shape[3:])
             if state.shape != wanted:
-                raise UserError(f"hx: the state {name} has the shape {tuple(state.shape)}, want {wanted}")
+                raise UserError(f"hx: {label} has the shape {tuple(state.shape)}, want {wanted}")
+
+
+def _check_counts(in_channels: Any, hidden_channels: Any, num_layers: Any) -> None:
+    listed = isinstance(hidden_channels, list | tuple)
+    hidden = [("hidden_channels", channels) for channels in (hidden_channels if listed else [hidden_channels])]
+    for name, value in (("in_channels", in_channels), *hidden, ("num_layers", num_layers)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name}: want a whole number above 0, got {value!r}")
 
 
 def check_kernel(kernel_size: Any, dims: int) -> tuple[int, ...]:
@@ -239,9 +248,9 @@ class ConvGRU(ConvRecurrent):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         kernel_size: int | Sequence[int],
-        num_layers: int = 1,
+        num_layers: int | None = None,
         *arguments: Any,
         reset: str = "before",
         **options: Any,
@@ -274,9 +283,9 @@ class ConvLSTM(ConvRecurrent):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         kernel_size: int | Sequence[int],
-        num_layers: int = 1,
+        num_layers: int | None = None,
         *arguments: Any,
         peepholes: bool = True,
         **options: Any,

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
 from gatewise.errors import UserError
 from gatewise.layers.conv import ConvRecurrent
 from gatewise.layers.options import Options
+from gatewise.layers.shapes import depth, one_a_layer
 
 
 class FrameForecaster(nn.Module):
@@ -27,13 +28,14 @@ class FrameForecaster(nn.Module):
 
     Args:
         channels: of a frame, C: 1 is grey, 3 is colour.
-        cell: name, class or instance of a cell.
-        hidden_channels: channels of a state, H.
+        cell: name, class or instance of a cell; or a list of them, one a layer.
+        hidden_channels: channels of a state, H; or a list, one a layer.
         num_layers: layers of the encoder, and of the forecaster.
         kernel_size: of all the recurrent layers' convolutions, in patches; odd.
         patch: pixels of a patch's side; frames are padded with zeros to whole patches.
         dropout: on what enters every layer but the first, and on what enters V, while training.
-        options: of the recurrent layers, as :class:`gatewise.ConvRecurrent` has them.
+        options: of the recurrent layers, as :class:`gatewise.ConvRecurrent` has them; no ``residual``. The forecaster's
+            states are the encoder's, so that ``learned_state`` is the encoder's alone.
 
     Shapes:
         ``model(frames, horizon)``: (T, B, C, height, width) from 0 to 1 -> (horizon, B, C, height, width) from 0 to 1.
@@ -48,9 +50,9 @@ class FrameForecaster(nn.Module):
     def __init__(
         self,
         channels: int,
-        cell: str | type[Cell] | Cell = "gru",
-        hidden_channels: int = 32,
-        num_layers: int = 2,
+        cell: CellLike | Sequence[CellLike] = "gru",
+        hidden_channels: int | Sequence[int] = 32,
+        num_layers: int | None = 2,
         kernel_size: int | Sequence[int] = 3,
         patch: int = 4,
         dropout: float = 0.0,
@@ -61,14 +63,20 @@ class FrameForecaster(nn.Module):
             raise UserError(f"patch: want a whole number of pixels above 0, got {patch!r}")
         self.channels, self.patch = channels, patch
 
-        def layers(first: int) -> nn.ModuleList:
-            below = [first, *[hidden_channels] * (num_layers - 1)]
-            return nn.ModuleList(ConvRecurrent(cell, n, hidden_channels, kernel_size, **options) for n in below)
+        count = depth(cell, hidden_channels, num_layers)
+        cells, sizes = one_a_layer(cell, count), one_a_layer(hidden_channels, count)
+
+        def layers(first: int, **options: Unpack[Options]) -> nn.ModuleList:
+            below = [first, *sizes[:-1]]
+            each = zip(cells, below, sizes, strict=True)
+            return nn.ModuleList(ConvRecurrent(one, n, size, kernel_size, **options) for one, n, size in each)
 
         pixels = channels * patch**2
-        self.encoder, self.forecaster = layers(pixels), layers(1)
+        self.encoder = layers(pixels, **options)
+        options.pop("learned_state", None)
+        self.forecaster = layers(1, **options)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Conv2d(num_layers * hidden_channels, pixels, 1)
+        self.head = nn.Conv2d(sum(sizes), pixels, 1)
 
     def set_brightness(self, mean: float) -> None:
         """Begin with forecasts of this brightness: a = log(mean / (1 − mean)) for every pixel."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
+from gatewise.errors import UserError
 from gatewise.layers.options import Given, Options
 from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.shapes import INITIAL, depth
+
+_SEES_THE_FUTURE = (
+    "a language model reads in one direction: with bidirectional=True its second direction would see the tokens that "
+    "are to be predicted; leave it out"
+)
 
 
 class LanguageModel(nn.Module):
@@ -19,13 +27,16 @@ class LanguageModel(nn.Module):
 
     Args:
         vocabulary_size: number of tokens, V.
-        cell: name, class or instance of a cell.
-        hidden_size: units of a layer, H.
-        num_layers: recurrent layers.
+        cell: name, class or instance of a cell; or a list of them, one a layer.
+        hidden_size: units of a layer, H; or a list, one a layer.
+        num_layers: recurrent layers; by default as many as are listed, or 1.
         embedding_size: features of a learned embedding; 0 feeds the one-hot token, as the textbook does.
         dropout: on the embedding, between layers and before the head, while training.
-        options: of the recurrent layers (zoneout, layer_norm, recurrent_dropout, weight_drop, engine, precision), as
-            :class:`gatewise.Recurrent` has them.
+        options: of the recurrent layers (zoneout, layer_norm, recurrent_dropout, weight_drop, residual,
+            learned_state, engine, precision), as :class:`gatewise.Recurrent` has them.
+
+    Raises:
+        UserError: ``bidirectional=True``: it would see the tokens it is to predict.
 
     Shapes:
         ``model(tokens, state=None) -> (logits, state)``: tokens (T, B) whole numbers, logits (T, B, V), state as
@@ -42,28 +53,31 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         vocabulary_size: int,
-        cell: str | type[Cell] | Cell = "gru",
-        hidden_size: int = 256,
-        num_layers: int = 1,
+        cell: CellLike | Sequence[CellLike] = "gru",
+        hidden_size: int | Sequence[int] = 256,
+        num_layers: int | None = None,
         embedding_size: int = 0,
         dropout: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
+        if options.get("bidirectional"):
+            raise UserError(_SEES_THE_FUTURE)
         Given.of(options)  # nothing else gets through to the layer
+        layers = depth(cell, hidden_size, num_layers)
         self.vocabulary_size = vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
-        between = dropout if num_layers > 1 else 0.0
+        between = dropout if layers > 1 else 0.0
         self.recurrent = Recurrent(
             cell,
             embedding_size or vocabulary_size,
             hidden_size,
-            num_layers,
+            layers,
             dropout=between,
             **options,
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, vocabulary_size)
+        self.head = nn.Linear(self.recurrent.output_size, vocabulary_size)
 
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Scores for the token after each of ``tokens``, and the state to go on from."""
@@ -80,14 +94,14 @@ def detach(state: Any) -> Any:
     """The same state, cut off from the graph that computed it: truncated backpropagation through time."""
     if state is None or isinstance(state, Tensor):
         return None if state is None else state.detach()
-    return tuple(part.detach() for part in state)
+    return tuple(map(detach, state))
 
 
 def initialise_like_the_book(model: LanguageModel) -> None:
     """Weights from N(0, 0.01), biases zero: the initialisation of *Dive into Deep Learning*, chapter 10."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "bias" in name:
+            if "bias" in name or INITIAL in name:
                 parameter.zero_()
             else:
                 parameter.normal_(0.0, 0.01)

@@ -46,6 +46,7 @@ class GRU(Recurrent):
         **options: Unpack[Options],
     ) -> None:
         _refuse_projection(options)
+        _refuse_none(num_layers)
         super().__init__(
             "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype,
             **options,
@@ -79,6 +80,7 @@ class LSTM(Recurrent):
         dtype: torch.dtype | None = None,
         **options: Unpack[Options],
     ) -> None:
+        _refuse_none(num_layers)
         super().__init__(
             "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device,
             dtype, **options,
@@ -117,6 +119,7 @@ class RNN(Recurrent):
         cells = {"tanh": "rnn", "relu": "rnn-relu"}
         if nonlinearity not in tuple(cells):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+        _refuse_none(num_layers)
         super().__init__(
             cells[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
             device, dtype, **options,
@@ -127,3 +130,9 @@ class RNN(Recurrent):
 def _refuse_projection(options: Any) -> None:
     if "proj_size" in options:
         raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+
+
+def _refuse_none(num_layers: Any) -> None:
+    """None, to :class:`Recurrent` "as many as are listed", is here what it is to torch.nn."""
+    if num_layers is None:
+        raise TypeError("'<=' not supported between instances of 'NoneType' and 'int'")

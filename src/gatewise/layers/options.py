@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from gatewise.cells import Cell, check_rate, layer_norm, recurrent_dropout, zoneout
+from gatewise.cells import Cell, check_rate, layer_norm, zoneout
+from gatewise.errors import UserError
+from gatewise.graph import check_kind, recurrent_dropout
 
 
 class Options(TypedDict, total=False):
@@ -15,7 +17,10 @@ class Options(TypedDict, total=False):
     zoneout: float | Mapping[str, float]
     layer_norm: bool
     recurrent_dropout: float
+    recurrent_dropout_kind: str
     weight_drop: float
+    residual: bool
+    learned_state: bool
     engine: str
     precision: str | None
 
@@ -27,7 +32,10 @@ class Given:
     zoneout: float | Mapping[str, float] = 0.0
     layer_norm: bool = False
     recurrent_dropout: float = 0.0
+    recurrent_dropout_kind: str = "gal"
     weight_drop: float = 0.0
+    residual: bool = False
+    learned_state: bool = False
     engine: str = "auto"
     precision: str | None = None
 
@@ -39,14 +47,25 @@ class Given:
             if name not in known:
                 raise TypeError(f"unexpected keyword argument '{name}'")
         check_rate(options.get("weight_drop", 0.0), "weight_drop")
+        check_kind(options.get("recurrent_dropout_kind", "gal"))
+        for name in ("residual", "learned_state"):
+            if not isinstance(options.get(name, False), bool):
+                raise UserError(f"{name}={options[name]!r}: want True or False")
         return Given(**options)
 
-    def transformed(self, cell: Cell) -> Cell:
-        """The cell with the transforms that are asked for."""
+    def transformed(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells with the transforms that are asked for; what is one cell stays one."""
+        made = {id(cell): self._transformed(cell) for cell in cells}
+        return [made[id(cell)] for cell in cells]
+
+    def _transformed(self, cell: Cell) -> Cell:
+        rate, kind = self.recurrent_dropout, self.recurrent_dropout_kind
+        if rate and kind == "semeniuta":  # on the equations as they are written, which name their candidate
+            cell = recurrent_dropout(cell, rate, kind)
         if self.layer_norm:
             cell = layer_norm(cell)
-        if self.recurrent_dropout:
-            cell = recurrent_dropout(cell, self.recurrent_dropout)
+        if rate and kind == "gal":
+            cell = recurrent_dropout(cell, rate, kind)
         if self.zoneout:
             cell = zoneout(cell, self.zoneout)
         return cell

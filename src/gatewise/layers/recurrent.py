@@ -10,12 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatewise.cells import Cell
+from gatewise.cells import CellLike
 from gatewise.engines import States, Tokens
 from gatewise.errors import UserError
-from gatewise.layers.base import CellLayer
-from gatewise.layers.checks import check_lengths, check_projection, check_sizes, check_state_dims, check_tokens
+from gatewise.layers.base import CellLayer, Form
+from gatewise.layers.checks import (
+    check_features,
+    check_lengths,
+    check_projection,
+    check_sizes,
+    check_state_dims,
+    check_tokens,
+)
 from gatewise.layers.options import Given, Options
+from gatewise.layers.shapes import INITIAL, depth
 
 
 class Recurrent(CellLayer):
@@ -25,10 +33,11 @@ class Recurrent(CellLayer):
     (``gatewise.explain(cell)`` prints them).
 
     Args:
-        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance.
+        cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance; or a
+            list of them, one a layer, from the lowest up.
         input_size: features of the input, I.
-        hidden_size: units of a state, H.
-        num_layers: layers, each fed with the output of the one below.
+        hidden_size: units of a state, H; or a list, one a layer.
+        num_layers: layers, each fed with the output of the one below; by default as many as are listed, or 1.
         bias: whether W x + b and U h + b' have their biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); states are not affected.
         dropout: probability of dropout on the output of every layer but the last, while training.
@@ -39,9 +48,15 @@ class Recurrent(CellLayer):
         zoneout: rates of :func:`gatewise.zoneout`, one for all states or by state.
         layer_norm: whether both projections are normalised, :func:`gatewise.layer_norm`.
         recurrent_dropout: the rate of :func:`gatewise.recurrent_dropout`.
+        recurrent_dropout_kind: "gal" or "semeniuta", see there.
         weight_drop: probability that an entry of a recurrent matrix is zero, and the others 1 / (1 − p) as large, while
             training; drawn once a call (DropConnect, Merity et al. 2018, arXiv:1708.02182).
-        engine: "auto", or the name of an engine.
+        residual: the output of every layer but the first is its cell's output plus its input (Wu et al. 2016,
+            arXiv:1609.08144, equation 6). With dropout the cell sees the input's dropped form, and the input itself is
+            added, as the paper's authors have it in their code. The states are the cells' own.
+        learned_state: the initial state is learned, ``initial_<state>_l{k}``, zero at first; it is the start wherever
+            no ``hx`` is given.
+        engine: "auto", or the name of an engine, which runs all layers.
         precision: None, or "bf16": all matrix products of bfloat16 numbers (8 bits of precision) with float32 sums,
             states and gates in float32. Outputs stay within 1e-2 of float32's, relative to the largest; on a CPU with
             tiles (AMX) it is several times faster than float32, elsewhere not.
@@ -54,7 +69,9 @@ class Recurrent(CellLayer):
           (T, B), (B, T), (T,): tokens, of which each stands for its one-hot vector or its row of ``embedding``;
         - embedding: (V, I), for tokens only;
         - hx: the initial state, (num_layers D, B, H_out) for a cell with one state, a tuple with one tensor per
-          state otherwise ((num_layers D, B, H) for all but the first); None is zero;
+          state otherwise ((num_layers D, B, H) for all but the first); None is zero, or what was learned. Layers that
+          differ in the names or sizes of their states: a tuple with one entry a layer, which is that layer's own
+          state as above, with num_layers = 1;
         - lengths: (B,) whole numbers in 1..T, the steps of each sequence of a padded input;
         - output: (T, B, D H_out), zero after a sequence's end, or packed as the input was; state: as hx.
 
@@ -62,11 +79,12 @@ class Recurrent(CellLayer):
         ``weight_ih_l{k}``, ``weight_hh_l{k}``, ``bias_ih_l{k}``, ``bias_hh_l{k}``, ``weight_hr_l{k}``, each with
         ``_reverse`` for the second direction: names, shapes and order as in ``torch.nn``, with rows for those gates
         alone that have the connection; then ``weight_diag_l{k}`` (diagonal gates, H) and ``vector_l{k}`` (vectors,
-        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value apart.
+        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value apart; then ``initial_<state>_l{k}``.
 
     Raises:
         ValueError, TypeError, RuntimeError: as torch.nn does, with its messages.
-        UserError: unknown cell or engine, bad ``lengths``, a projection on a cell that uses its output elementwise.
+        UserError: unknown cell or engine, bad ``lengths``, a projection on a cell that uses its output elementwise,
+            lists of different lengths, a residual between unequal sizes.
 
     Example:
         >>> import torch, gatewise
@@ -74,16 +92,19 @@ class Recurrent(CellLayer):
         >>> output, (h, c) = layer(torch.zeros(7, 2, 3), lengths=[7, 4])
         >>> output.shape, c.shape
         (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
+        >>> output, ((h, c), top) = gatewise.Recurrent(["lstm", "gru"], 3, [5, 4])(torch.zeros(7, 2, 3))
+        >>> output.shape, c.shape, top.shape
+        (torch.Size([7, 2, 4]), torch.Size([1, 2, 5]), torch.Size([1, 2, 4]))
     """
 
     _dims_noun = ""  # torch.nn.RNN has another wording than GRU and LSTM
 
     def __init__(
         self,
-        cell: str | type[Cell] | Cell,
+        cell: CellLike | Sequence[CellLike],
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -95,20 +116,26 @@ class Recurrent(CellLayer):
     ) -> None:
         super().__init__()
         self.dropout = float(dropout)
-        check_sizes(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
-        sizes, given = (input_size, hidden_size), Given.of(options)
-        self.proj_size = proj_size
-        self._set_up(cell, sizes, num_layers, bias, batch_first, bidirectional, given)
-        if proj_size:
-            check_projection(self.cell)
+        self.num_layers = depth(cell, hidden_size, num_layers)
+        for size in hidden_size if isinstance(hidden_size, list | tuple) else (hidden_size,):
+            check_sizes(input_size, size, self.num_layers, bias, batch_first, dropout, proj_size)
+        form = Form(bias, batch_first, bidirectional, proj_size)
+        self._set_up(cell, input_size, hidden_size, form, Given.of(options))
+        for each in self.shapes if proj_size else ():
+            check_projection(each.cell)
         self._make_weights(device, dtype)
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order."""
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
+        """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order; learned initial states are zero."""
+        for name, weight in self.named_parameters():
+            layer = self.layer_of(name)
+            if name.startswith(INITIAL):
+                nn.init.zeros_(weight)
+                continue
+            bound = 1.0 / math.sqrt(layer.hidden_size)
             nn.init.uniform_(weight, -bound, bound)
-        self._set_vectors()
+            if name.startswith("vector_l"):
+                self._set_vectors(layer, weight)
 
     def flatten_parameters(self) -> None:
         """Does nothing: kept so that code written for torch.nn runs unchanged.
@@ -117,11 +144,12 @@ class Recurrent(CellLayer):
         """
 
     def extra_repr(self) -> str:
-        text = f"{self.cell.name}, " if type(self) is Recurrent else ""
+        text = f"{self.names()}, " if type(self) is Recurrent else ""
         text += f"{self.input_size}, {self.hidden_size}"
         defaults = {
             "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "weight_drop": 0.0, "engine": "auto", "precision": None,
+            "bidirectional": False, "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto",
+            "precision": None,
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
@@ -143,14 +171,14 @@ class Recurrent(CellLayer):
             name = type(self).__name__
             raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{self._dims_noun} instead")
         batched = input.dim() + tokens == 3
-        states = self._given_states(hx)
+        states = None if hx is None else self.layout.given(hx)
         if states is not None:
             check_state_dims(states, 3 if batched else 2)
             states = states if batched else tuple(state.unsqueeze(1) for state in states)
         batch_dim = 0 if self.batch_first else 1
         x = input if batched else input.unsqueeze(batch_dim)
         if not tokens:
-            self._check_features(x, 3)
+            check_features(x, 3, self._some_weight(x), self.input_size)
         x = x.transpose(0, 1) if self.batch_first else x
         if lengths is not None:
             if not batched:
@@ -160,39 +188,30 @@ class Recurrent(CellLayer):
         output = output.transpose(0, 1) if self.batch_first else output
         if not batched:
             output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
-        return output, self._returned(final)
+        return output, self.layout.returned(final)
 
     def _forward_packed(self, packed: PackedSequence, hx: Any, lengths: Any) -> tuple[PackedSequence, Any]:
         if lengths is not None:
             raise UserError("lengths beside a PackedSequence, which has its own; give one of the two")
-        self._check_features(packed.data, 2)
+        check_features(packed.data, 2, self._some_weight(packed.data), self.input_size)
         x, lengths = pad_packed_sequence(packed)
-        output, final = self._run(x, lengths, self._given_states(hx))
+        output, final = self._run(x, lengths, None if hx is None else self.layout.given(hx))
         if packed.sorted_indices is not None:
             output = output.index_select(1, packed.sorted_indices)
             lengths = lengths[packed.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths).data
         again = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        return again, self._returned(final)
+        return again, self.layout.returned(final)
 
     def _run(
         self, x: Tensor, lengths: Tensor | None, states: States | None, embedding: Tensor | None = None
     ) -> tuple[Tensor, States]:
+        if x.shape[0] == 0:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+        for state, (label, rows, size) in zip(states or (), self.layout.rows, strict=states is not None):
+            if state.shape != (rows, x.shape[1], size):
+                raise RuntimeError(f"Expected {label} size {(rows, x.shape[1], size)}, got {list(state.shape)}")
         if x.is_floating_point():
             return self._run_cells(x, lengths, states)
         vocabulary = self.input_size if embedding is None else len(embedding)
         return self._run_cells(x, lengths, states, lambda tokens: Tokens(tokens.long(), vocabulary, embedding))
-
-    def _check_features(self, x: Tensor, dims: int) -> None:
-        weight = self._some_weight(x)
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(
-                f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
-                f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
-            )
-        if x.dim() != dims:
-            raise RuntimeError(f"input must have {dims} dimensions, got {x.dim()}")
-        if x.shape[-1] != self.input_size:
-            raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
-            )

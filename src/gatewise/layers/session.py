@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gatewise.engines.streaming import Stream
 from gatewise.errors import UserError
-from gatewise.layers.checks import check_tokens
+from gatewise.layers.checks import check_features, check_tokens
 from gatewise.layers.language_model import LanguageModel
 from gatewise.layers.recurrent import Recurrent
-from gatewise.layers.stepping import CompiledStepper, Model, ModuleStepper, Stepper, layer_of, route
+from gatewise.layers.stepping import CompiledStepper, Model, ModuleStepper, Stepper, layer_of, route, start_of
 
 _empty_like = torch.empty_like
 _Fast = tuple[torch.Size, torch.dtype, Tensor, Callable[[int, int], int], Stream]
@@ -125,23 +125,27 @@ class Session:
     @property
     def state(self) -> Any:
         """The present state in the layer's own form, a copy: (layers, H) or (layers, B, H), a tuple where the cell has
-        several; None, which means zero, before the first step. May be set to such a value, or to None.
+        several, one entry a layer where the layers differ; None, which means the start, before the first step. May be
+        set to such a value, or to None.
         """
         if self._stepper is None or self._shape is None:
             return None
         batched = len(self._shape) > self._item_dims
         parts = tuple((part if batched else part.squeeze(1)).clone() for part in self._stepper.read())
-        return parts[0] if len(parts) == 1 else parts
+        return self._layer.layout.returned(parts)
 
     @state.setter
     def state(self, value: Any) -> None:
         if value is None:
             return self.reset()
-        parts = tuple(torch.as_tensor(part).detach() for part in ((value,) if isinstance(value, Tensor) else value))
-        sizes, layers = self._layer.state_sizes, self._layer.num_layers
+        layout = self._layer.layout
+        wanted = " and ".join(f"({count}, {size}) or ({count}, B, {size})" for _, count, size in layout.rows)
+        try:
+            parts = tuple(torch.as_tensor(part).detach() for part in layout.given(value))
+        except RuntimeError as error:
+            raise UserError(f"state: want {wanted}; {error}") from None
         batch = parts[0].shape[1:2] if parts[0].dim() == 3 else torch.Size([])
-        if [part.shape for part in parts] != [torch.Size([layers, *batch, size]) for size in sizes]:
-            wanted = " and ".join(f"({layers}, {size}) or ({layers}, B, {size})" for size in sizes)
+        if [part.shape for part in parts] != [torch.Size([count, *batch, size]) for _, count, size in layout.rows]:
             raise UserError(f"state: want {wanted}, got {' and '.join(str(tuple(part.shape)) for part in parts)}")
         self.reset()
         items = torch.Size([self._layer.input_size] * self._item_dims)
@@ -149,7 +153,7 @@ class Session:
         return None
 
     def reset(self) -> None:
-        """Forget the state: the next step starts from zero, with any batch."""
+        """Forget the state: the next step starts from zero, or from the learned state, with any batch."""
         self._shape, self._fast = None, None
 
     def refresh(self) -> None:
@@ -173,7 +177,7 @@ class Session:
         raise TypeError("a session cannot be copied or pickled: make another with stream(model), and set its state")
 
     def _begin(self, shape: torch.Size) -> Stepper:
-        """Get ready for inputs of this shape, from a zero state."""
+        """Get ready for inputs of this shape, from the state in which the layer starts."""
         lead = shape[: len(shape) - self._item_dims]
         batch = lead.numel()
         if self._stepper is not None and self._stepper.batch == batch:
@@ -181,7 +185,8 @@ class Session:
         elif self._route.compiled is None:
             self._stepper = ModuleStepper(self._model, batch)
         else:
-            self._stepper = CompiledStepper(self._route.compiled(batch), batch, self._output((batch,)))
+            start = start_of(self._model, batch)
+            self._stepper = CompiledStepper(self._route.compiled(batch), batch, self._output((batch,)), start)
         if isinstance(self._stepper, CompiledStepper):
             like, stream = self._output(lead), self._stepper.stream
             self._fast = (shape, like.dtype if self._item_dims else torch.int64, like, stream.step, stream)
@@ -223,7 +228,7 @@ class Session:
             form = "a token, or (B,) tokens" if self._item_dims == 0 else "(I,) or (B, I)"
             raise UserError(f"step takes {form}; the input has the shape {tuple(x.shape)}")
         if self._item_dims:
-            self._layer._check_features(x, x.dim())
+            check_features(x, x.dim(), self._layer._some_weight(x), self._layer.input_size)
         if isinstance(self._model, LanguageModel):
             embedding = self._model.embedding
             check_tokens(x, None if embedding is None else embedding.weight, self._layer.input_size)

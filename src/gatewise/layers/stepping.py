@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gatewise.engines import States, choose, reason
+from gatewise.engines import Stack, States, choose, reason
 from gatewise.engines.streaming import Head, Lexicon, Stream, Streams
+from gatewise.layers.chain import Chain
 from gatewise.layers.language_model import LanguageModel
 from gatewise.layers.recurrent import Recurrent
 
@@ -20,7 +21,10 @@ Model = Recurrent | LanguageModel
 
 
 class Stepper(Protocol):
-    """Steps of ``batch`` rows, with a state of (layers, B, ·) for each of the cell's states; zero at first."""
+    """Steps of ``batch`` rows from flat states, as :class:`gatewise.layers.states.StateLayout` has them.
+
+    At first, and after ``write(None)``, they are what the layer starts from: zero, or what was learned.
+    """
 
     batch: int
 
@@ -48,7 +52,7 @@ def layer_of(model: Model) -> Recurrent:
 
 def route(model: Model) -> Route:
     """The way that a model's steps take."""
-    request = layer_of(model).request()
+    request = layer_of(model).request(steps=1)
     engine = choose(request, layer_of(model).engine)
     why = reason(engine, request, layer_of(model).engine)
     if not isinstance(engine, Streams):
@@ -60,7 +64,19 @@ def route(model: Model) -> Route:
     if isinstance(model, LanguageModel):
         rows = None if model.embedding is None else model.embedding.weight
         lexicon, head = Lexicon(model.vocabulary_size, rows), Head(model.head.weight, model.head.bias)
+    if isinstance(request, Stack):
+        layout = layer_of(model).layout
+        return Route(engine.name, why, lambda batch: Chain(engine, request, layout, batch, lexicon, head))
     return Route(engine.name, why, lambda batch: engine.open(request, batch, lexicon, head))
+
+
+def start_of(model: Model, batch: int) -> States | None:
+    """The states of the first step; None is zero."""
+    layer = layer_of(model)
+    if not layer.learned_state:
+        return None
+    with torch.no_grad():
+        return layer.initial_states(batch, next(layer.parameters()))
 
 
 def _detour(model: Model) -> str | None:
@@ -68,7 +84,10 @@ def _detour(model: Model) -> str | None:
     base = LanguageModel if isinstance(model, LanguageModel) else Recurrent
     if type(model).forward is not base.forward or type(layer_of(model)).forward is not Recurrent.forward:
         return "its forward is its own"
-    if layer_of(model).request().some_weight is None:
+    request = layer_of(model).request()
+    if isinstance(request, Stack) and request.residual:
+        return "its layers add their input to their output"
+    if any(one.some_weight is None for one in (request.layers if isinstance(request, Stack) else (request,))):
         return "it has no weights"
     parts = [(layer_of(model), type(layer_of(model)))]
     if isinstance(model, LanguageModel):
@@ -86,9 +105,13 @@ def _detour(model: Model) -> str | None:
 class CompiledStepper:
     """Steps of a compiled stack."""
 
-    def __init__(self, stream: Stream, batch: int, like: Tensor) -> None:
-        self.batch, self.stream, self._like = batch, stream, like
-        self.read, self.write = stream.read, stream.write
+    def __init__(self, stream: Stream, batch: int, like: Tensor, start: States | None) -> None:
+        self.batch, self.stream, self._like, self._start = batch, stream, like, start
+        self.read = stream.read
+        self.write(None)
+
+    def write(self, states: States | None) -> None:
+        self.stream.write(self._start if states is None else states)
 
     def step(self, x: Tensor) -> Tensor:
         output = torch.empty_like(self._like)
@@ -110,10 +133,10 @@ class ModuleStepper:
     def step(self, x: Tensor) -> Tensor:
         like = next(self._model.parameters(), x)
         states = tuple(part.to(like) for part in self._states)  # the weights may have another type by now
-        state = states[0] if len(states) == 1 else states
+        layout = layer_of(self._model).layout
         with torch.no_grad(), evaluating(self._model):
-            output, state = self._model(x.unsqueeze(self._time), state)
-        self._states = (state,) if isinstance(state, Tensor) else tuple(state)
+            output, state = self._model(x.unsqueeze(self._time), layout.returned(states))
+        self._states = layout.given(state)
         return output.squeeze(self._time)
 
     def read(self) -> States:
@@ -122,7 +145,8 @@ class ModuleStepper:
     def write(self, states: States | None) -> None:
         if states is None:
             layer = layer_of(self._model)
-            states = tuple(torch.zeros(layer.num_layers, self.batch, size) for size in layer.state_sizes)
+            with torch.no_grad():
+                states = layer.initial_states(self.batch, next(layer.parameters(), torch.empty(0)))
         self._states = tuple(part.clone() for part in states)
 
 

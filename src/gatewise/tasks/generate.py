@@ -12,7 +12,7 @@ from gatewise.data import Tokenizer
 from gatewise.engines.streaming import Manner, Stream
 from gatewise.errors import UserError
 from gatewise.layers import LanguageModel
-from gatewise.layers.stepping import evaluating, route
+from gatewise.layers.stepping import evaluating, route, start_of
 from gatewise.tasks.sampling import ASTRAY, Sampling, choose
 
 _FIRST_CHUNK, _LONGEST_CHUNK = 16, 4096  # tokens
@@ -34,14 +34,21 @@ def generate_tokens(
         never: a token that is not written (``<unk>``).
 
     Raises:
-        UserError: the prompt is empty, or no row of whole numbers.
+        UserError: the prompt is empty, or no row of whole numbers; the model reads in both directions.
     """
     if prompt.dim() != 1 or not len(prompt) or prompt.is_floating_point():
         raise UserError(f"a prompt is one token or more, (N,) whole numbers, not {prompt.dtype} {tuple(prompt.shape)}")
+    if model.recurrent.bidirectional:
+        raise UserError(
+            "a model with a bidirectional layer cannot write: its second direction starts at the end of a text that "
+            "is not written yet; train one in one direction"
+        )
     compiled = route(model).compiled
     if compiled is None:
         return _step_by_step(model, prompt, length, sampling, never)
-    return _in_chunks(compiled(1), prompt, length, sampling, never)
+    stream = compiled(1)
+    stream.write(start_of(model, 1))
+    return _in_chunks(stream, prompt, length, sampling, never)
 
 
 def _step_by_step(

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gatewise.errors import UserError
+from gatewise.files import sync_names
 
 FORMAT = 1
 """Version of the run folder and of the files in it; newer ones are refused."""
@@ -45,23 +46,13 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_names(path.parent)
     except OSError as error:
         raise UserError(_could_not_write(path, error)) from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where folders can be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _could_not_write(path: Path, error: OSError) -> str:

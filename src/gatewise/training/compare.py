@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +15,25 @@ import torch
 from gatewise.cells import resolve
 from gatewise.errors import UserError, nearest
 from gatewise.layers import LanguageModel
-from gatewise.tasks import perplexity
+from gatewise.tasks import TextTask, perplexity
 from gatewise.training.checkpoint import write_text
 from gatewise.training.lifecycle import Watch
+from gatewise.training.match import matching_size, step_ratio
+from gatewise.training.metrics import finite
 from gatewise.training.run import Run
+from gatewise.training.settings import listed
 from gatewise.training.text_run import model_config, train_text
 from gatewise.training.text_settings import TextSettings
 from gatewise.training.text_source import Source, prepare
 
-MATCHES = ("params", "hidden")
-_CHANGEABLE = {"hidden", "layers", "zoneout", "recurrent_dropout", "weight_drop", "layer_norm", "dropout", "lr"}
+MATCHES = ("params", "time", "hidden")
+_CHANGEABLE = {
+    "hidden", "layers", "zoneout", "recurrent_dropout", "recurrent_dropout_kind", "weight_drop", "layer_norm",
+    "residual", "learned_state", "dropout", "lr",
+}  # fmt: skip
+_GRAIN = 1 / 32  # of a hidden size: two that are nearer take the same time, as nearly as it is measured
+
+StepRatio = Callable[[TextSettings, TextSettings, TextTask, int], float]
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,13 @@ class Variant:
         label: as the user wrote it.
         settings: of its runs, but for the seed.
         parameters: of its model.
+        step_ratio: how long its training step takes relative to the first one's, where that decided its size.
     """
 
     label: str
     settings: TextSettings
     parameters: int
+    step_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,15 +58,16 @@ class Result:
     """What one variant reached, a figure for every seed."""
 
     label: str
-    hidden: int
+    hidden: int | str
     parameters: int
     tokens_per_second: list[float]
     losses: list[float]
+    step_ratio: float | None = None
 
     @property
     def loss(self) -> float:
-        """The mean held-out loss, nats per token."""
-        return statistics.fmean(self.losses)
+        """The mean held-out loss, nats per token; NaN before the first run."""
+        return statistics.fmean(self.losses) if self.losses else float("nan")
 
     @property
     def spread(self) -> float:
@@ -64,17 +77,23 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         more = {"heldout_loss": self.loss, "heldout_perplexity": perplexity(self.loss)}
         more |= {"spread": self.spread if len(self.losses) > 1 else None}
-        return asdict(self) | more
+        return asdict(self) | finite(more)
 
 
 def parse(text: str, settings: TextSettings) -> tuple[str, TextSettings]:
     """``lstm``, or ``gru:zoneout=0.1:hidden=128``: a cell and the settings that are its own.
 
+    With ``+`` between them, cells or hidden sizes are those of the layers: ``lstm+gru:hidden=256+128``.
+
     >>> parse("gru:zoneout=0.1", TextSettings())[1].zoneout
     0.1
+    >>> parse("lstm+gru", TextSettings())[1].cells
+    ('lstm', 'gru')
     """
     cell, *changes = text.strip().split(":")
-    resolve(cell)
+    cell = cell.replace("+", ",")
+    for name in cell.split(","):
+        resolve(name)
     values: dict[str, Any] = {}
     kinds = {field.name: type(field.default) for field in fields(TextSettings)}
     for change in changes:
@@ -82,15 +101,39 @@ def parse(text: str, settings: TextSettings) -> tuple[str, TextSettings]:
         name = option.replace("-", "_")
         if name not in _CHANGEABLE:
             raise UserError(f"--cells {text}: '{option}': {nearest(name, sorted(_CHANGEABLE))}")
+        if name == "hidden" and "+" in value:
+            values[name] = value.replace("+", ",")
+            continue
         try:
             values[name] = value.lower() in ("", "1", "true", "yes") if kinds[name] is bool else kinds[name](value)
         except ValueError:
             raise UserError(f"--cells {text}: {option}={value}: want a number") from None
+    layers = listed(cell, values.get("hidden"))
+    if layers:
+        values.setdefault("layers", layers)
     return text.strip(), replace(settings, cell=cell, **values)
 
 
-def variants(cells: Sequence[str], source: Source, settings: TextSettings, match: str) -> list[Variant]:
-    """The contestants; with ``match="params"`` each has the hidden size that brings it nearest the first one's size.
+def variants(
+    cells: Sequence[str],
+    source: Source,
+    settings: TextSettings,
+    match: str,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    ratio: StepRatio = step_ratio,
+) -> list[Variant]:
+    """The contestants. Each has the hidden size that brings it nearest the first one's parameters (``match="params"``),
+    or the time of its training step (``"time"``), unless it names its own; with ``"hidden"`` all have the same.
+
+    Args:
+        cells: as the user wrote them, see :func:`parse`.
+        source: the text.
+        settings: of all.
+        match: "params", "time" or "hidden".
+        folder: of the comparison; sizes that were found there by their time are kept, not measured again.
+        say: is told what was measured.
+        ratio: measures, see :func:`gatewise.training.match.step_ratio`.
 
     Raises:
         UserError: fewer than two cells, one twice, an unknown name or option.
@@ -99,34 +142,51 @@ def variants(cells: Sequence[str], source: Source, settings: TextSettings, match
         raise UserError(f"--match {match}: {nearest(match, MATCHES)}")
     if len(set(cells)) != len(cells) or len(cells) < 2:
         raise UserError("--cells: want two different ones at least, such as rnn,gru,lstm")
-    size = prepare(source.read(), settings).tokenizer.size
-    found: list[Variant] = []
-    for cell in cells:
-        label, own = parse(cell, settings)
-        if match == "params" and found and "hidden=" not in cell:
-            own = replace(own, hidden=_hidden_for(found[0].parameters, own, size))
-        found.append(Variant(label, own, _parameters(own, size)))
+    parsed = [parse(cell, settings) for cell in cells]
+    prepared = prepare(source.read(), settings)
+    size, first = prepared.tokenizer.size, parsed[0][1]
+    wanted = _parameters(first, size)
+    recorded = _recorded_sizes(folder, *parsed[0]) if match == "time" else {}
+    found: list[Variant] = [Variant(parsed[0][0], first, wanted)]
+    for label, own in parsed[1:]:
+        took = None
+        if match == "hidden" or "hidden=" in label:
+            sized = own
+        elif match == "params":
+            hidden = matching_size(lambda h, own=own: _parameters(replace(own, hidden=h), size) / wanted)
+            sized = replace(own, hidden=hidden)
+        elif label in recorded:
+            hidden, took = recorded[label]
+            sized = replace(own, hidden=hidden)
+            say(f"{label}: hidden {hidden}, as it was measured when this comparison began")
+        else:
+            measured = functools.cache(
+                lambda h, own=own: ratio(first, replace(own, hidden=h), prepared.task, size)
+            )  # fmt: skip
+            hidden = matching_size(measured, _GRAIN)
+            sized, took = replace(own, hidden=hidden), measured(hidden)
+            say(f"{label}: hidden {hidden}: a training step takes {took:.2f} times as long as {found[0].label}'s")
+        found.append(Variant(label, sized, _parameters(sized, size), took))
     return found
+
+
+def _recorded_sizes(folder: Path | None, first: str, settings: TextSettings) -> dict[str, tuple[int, float]]:
+    """The sizes that an earlier call measured against the same first contestant, and the ratios it found."""
+    try:
+        entries = json.loads((folder / "comparison.json").read_text(encoding="utf-8")) if folder else []
+        if not entries or (entries[0]["label"], entries[0]["hidden"]) != (first, settings.hidden):
+            return {}
+        return {e["label"]: (e["hidden"], e["step_ratio"]) for e in entries if e["step_ratio"] is not None}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/comparison.json: is damaged; remove it, or choose another --out") from None
 
 
 def _parameters(settings: TextSettings, vocabulary_size: int) -> int:
     with torch.device("meta"):
         model = LanguageModel(**model_config(settings, vocabulary_size))
     return sum(p.numel() for p in model.parameters())
-
-
-def _hidden_for(wanted: int, settings: TextSettings, vocabulary_size: int) -> int:
-    """The hidden size with which a model's size is nearest to ``wanted``."""
-    low, high = 1, 2
-    while _parameters(replace(settings, hidden=high), vocabulary_size) < wanted:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _parameters(replace(settings, hidden=middle), vocabulary_size) < wanted:
-            low = middle
-        else:
-            high = middle
-    return min(low, high, key=lambda h: abs(_parameters(replace(settings, hidden=h), vocabulary_size) - wanted))
 
 
 def compare_text(
@@ -152,6 +212,7 @@ def compare_text(
     """
     summaries: dict[str, list[Mapping[str, Any]]] = {variant.label: [] for variant in contestants}
     total = seeds * len(contestants)
+    _write(folder, contestants, summaries)
     for seed in range(seeds):
         for variant in contestants:
             done = sum(map(len, summaries.values())) + 1
@@ -160,9 +221,16 @@ def compare_text(
             settings = replace(variant.settings, seed=variant.settings.seed + seed)
             summaries[variant.label].append(_summary(source, settings, place, watch))
             results = [_result(v, summaries[v.label]) for v in contestants if summaries[v.label]]
-            write_text(folder / "comparison.json", json.dumps([r.to_dict() for r in results], indent=2) + "\n")
+            _write(folder, contestants, summaries)
             on_result(results)
     return [_result(variant, summaries[variant.label]) for variant in contestants]
+
+
+def _write(folder: Path, contestants: Sequence[Variant], summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """``comparison.json``: every contestant, from the beginning on, with the figures there are so far."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = [_result(variant, summaries[variant.label]).to_dict() for variant in contestants]
+    write_text(folder / "comparison.json", json.dumps(results, indent=2) + "\n")
 
 
 def _summary(source: Source, settings: TextSettings, place: Path, watch: Watch) -> Mapping[str, Any]:
@@ -181,7 +249,7 @@ def _result(variant: Variant, summaries: Sequence[Mapping[str, Any]]) -> Result:
     if any(loss is None for loss in losses):
         raise UserError("nothing is held out to compare by: give --heldout above 0")
     rates = [summary["tokens_per_second"] for summary in summaries]
-    return Result(variant.label, variant.settings.hidden, variant.parameters, rates, losses)
+    return Result(variant.label, variant.settings.hidden, variant.parameters, rates, losses, variant.step_ratio)
 
 
 def _file_name(label: str) -> str:

@@ -61,7 +61,7 @@ class FramesTraining:
             return _measure(load_frames_run(run.folder), task, report, check)
 
         learner = torch_learner(model, task, settings)
-        name = f"{source.name}-{settings.cell}"
+        name = f"{source.name}-{'-'.join(settings.cells)}"
         return Job(name, source.to_config(clips), learner, engine, about, [introduction], measure)
 
     def load(self, run: Run) -> TrainedFrames:
@@ -70,9 +70,11 @@ class FramesTraining:
 
 def model_config(settings: FramesSettings, channels: int) -> dict[str, Any]:
     """What :class:`gatewise.layers.FrameForecaster` is made with."""
+    stack = settings.stack()
     return {
-        "channels": channels, "cell": settings.cell, "hidden_channels": settings.hidden, "num_layers": settings.layers,
-        "kernel_size": settings.kernel, "patch": settings.patch, "dropout": settings.dropout, **settings.noise(),
+        "channels": channels, "cell": stack["cell"], "hidden_channels": stack["hidden_size"],
+        "num_layers": stack["num_layers"], "kernel_size": settings.kernel, "patch": settings.patch,
+        "dropout": settings.dropout, **settings.noise(),
     }  # fmt: skip
 
 

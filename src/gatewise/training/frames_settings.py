@@ -19,8 +19,13 @@ class FramesSettings(NetworkSettings):
     heldout: float = setting(
         0.2, "Share of the videos, or of the only one's frames, that is held out", "Data", positive=True, share=True
     )
-    layers: int = setting(2, "Recurrent layers of the encoder, and of the forecaster", "Model", positive=True, most=100)
-    hidden: int = setting(32, "Channels of a layer", "Model", positive=True, most=1 << 16)
+    layers: int = setting(
+        2, "Recurrent layers of the encoder, and of the forecaster", "Model", positive=True, most=100,
+        default="2, or as many as cells or channels are listed",
+    )  # fmt: skip
+    hidden: int | str = setting(
+        32, "Channels of a layer, or `48,32`: one number a layer", "Model", positive=True, most=1 << 16, listed=True
+    )
     dropout: float = setting(0.0, "Dropout between layers and before the last convolution", "Model", share=True)
     engine: str = setting("auto", "`auto` or `eager`; other engines do not convolve", "Model")
     precision: str = setting(
@@ -34,10 +39,12 @@ class FramesSettings(NetworkSettings):
         0, "Pixels of a frame's shorter side; longer ones are reduced", "Data", most=1 << 14,
         default="32 for moving digits; a video's own",
     )  # fmt: skip
-    digits: int = setting(2, "Moving digits in a frame, where no videos are given", "Data", positive=True, most=9)
+    digits: int = setting(1, "Moving digits in a frame, where no videos are given", "Data", positive=True, most=9)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.residual:
+            raise UserError("--residual: this model's layers are joined another way; leave it out")
         try:
             check_kernel(self.kernel, 2)
         except UserError as error:

@@ -133,12 +133,12 @@ def chrono_init(layer: Recurrent, T_max: int, generator: torch.Generator) -> dic
     biases: dict[str, Tensor] = {}
     if not layer.bias:
         return biases
-    H, used = layer.hidden_size, layer.connections
-    for layers in layer.request().weights:
-        for weights in layers:
+    for shape, directions in zip(layer.shapes, layer.request().weights, strict=True):
+        H, used = shape.hidden_size, shape.connections
+        for weights in directions:
             uniform = torch.rand(H, generator=generator)
             b = (1 + uniform * max(T_max - 2, 0)).log()
-            for gate, role in roles(layer.cell).items():
+            for gate, role in roles(shape.cell).items():
                 biases[gate] = role.sign * b
                 places = ((weights.input_bias, used.input, biases[gate]), (weights.recurrent_bias, used.dense, 0 * b))
                 for bias, gates, value in places:
@@ -172,14 +172,15 @@ def gate_courses(layer: Recurrent, inputs: Tensor) -> dict[str, Tensor]:
         layer: its first layer is looked at, forward.
         inputs: tokens (L, B), or numbers (L, B, I).
     """
+    first = layer.shapes[0]
     try:
-        graph = trace(layer.cell)
+        graph = trace(first.cell)
     except UnsupportedOperationError:
         return {}
     gates, request = _gates(graph), layer.request()
     if not gates:
         return {}
-    weights, used, H = request.weights[0][0], layer.connections, layer.hidden_size
+    weights, used, H = request.weights[0][0], first.connections, first.hidden_size
     with torch.no_grad():
         x = inputs if inputs.is_floating_point() else Tokens(inputs, layer.input_size, None).dense(torch.float32)
         leaves: dict[tuple[str, str], Tensor] = {}
@@ -198,7 +199,7 @@ def gate_courses(layer: Recurrent, inputs: Tensor) -> dict[str, Tensor]:
                 rows = stacked.unbind() if kind in ("diag", "vector") else stacked.chunk(len(names))
                 leaves |= {(kind, name): part for name, part in zip(names, rows, strict=True)}
         nothing = x.new_zeros(x.shape[1], H)
-        leaves |= {("mask", name): torch.full_like(nothing, mask.mean) for name, mask in layer.cell.masks.items()}
+        leaves |= {("mask", name): torch.full_like(nothing, mask.mean) for name, mask in first.cell.masks.items()}
         states = dict.fromkeys(graph.states, nothing)
         courses: dict[str, list[Tensor]] = {gate: [] for gate in gates}
         for t in range(len(x)):

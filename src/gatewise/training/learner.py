@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -118,8 +118,7 @@ class TorchLearner:
         saved = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         for index, slots in self._optimizer.state_dict()["state"].items():
             saved |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items() if value is not None}
-        states = () if self._state is None else self._state if isinstance(self._state, tuple) else (self._state,)
-        saved |= {f"{CARRIED}{i}": state for i, state in enumerate(states)}
+        saved |= dict(_tensors(self._state, CARRIED.rstrip(".")))
         return saved | {"rng": torch.get_rng_state()}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
@@ -131,9 +130,24 @@ class TorchLearner:
             slots.setdefault(int(index), {})[slot] = value.clone()
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        carried = tuple(state.clone() for _, state in sorted(under(CARRIED, saved).items()))
-        self._state = None if not carried else carried[0] if len(carried) == 1 else carried
+        carried = {tuple(map(int, path.split("."))): state.clone() for path, state in under(CARRIED, saved).items()}
+        states = _nested(carried) if carried else (None,)
+        self._state = states[0] if len(states) == 1 else states
         torch.set_rng_state(saved["rng"])
+
+
+def _tensors(state: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a state: ``name.0`` if it is one, ``name.0``, ``name.1`` of a tuple, ``name.1.0`` of one in it."""
+    for i, part in enumerate(() if state is None else state if isinstance(state, tuple) else (state,)):
+        yield from [(f"{name}.{i}", part)] if isinstance(part, Tensor) else _tensors(part, f"{name}.{i}")
+
+
+def _nested(tensors: Mapping[tuple[int, ...], Tensor]) -> Any:
+    """The tuple of tensors, or of tuples of them, in which each has this place."""
+    if () in tensors:
+        return tensors[()]
+    parts = sorted({place[0] for place in tensors})
+    return tuple(_nested({p[1:]: tensor for p, tensor in tensors.items() if p[0] == i}) for i in parts)
 
 
 def under(prefix: str, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:

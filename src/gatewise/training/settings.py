@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gatewise.cells import CELLS, resolve
 from gatewise.engines import check_engine
 from gatewise.errors import UserError, nearest
+from gatewise.graph import KINDS_OF_RECURRENT_DROPOUT
 from gatewise.training.run import Run
 
 _MOST_INTEGER, _MOST_FLOAT = (1 << 63) - 1, 1e38  # what PyTorch takes as a seed and as a float32
@@ -28,6 +29,7 @@ class About:
         positive: whether 0 is too little.
         share: whether it must be below 1.
         most: the largest value.
+        listed: whether a number may also be several, with commas between, one a layer.
         apart: a value outside the range that has a meaning of its own.
         default: the default in words, where the value itself does not say it.
     """
@@ -38,6 +40,7 @@ class About:
     positive: bool = False
     share: bool = False
     most: float | None = None
+    listed: bool = False
     apart: int | None = None
     default: str | None = None
 
@@ -96,17 +99,27 @@ class TrainingSettings:
 class NetworkSettings(TrainingSettings):
     """And what recurrent layers it has."""
 
-    cell: str = setting("gru", "The cell's name; `gatewise cells` lists them", "Model")
-    layers: int = setting(1, "Recurrent layers", "Model", positive=True, most=1000)
-    hidden: int = setting(256, "Units of a layer", "Model", positive=True, most=1 << 20)
+    cell: str = setting("gru", "The cell's name (`gatewise cells` lists them), or `lstm,gru`: one a layer", "Model")
+    layers: int = setting(
+        1, "Recurrent layers", "Model", positive=True, most=1000, default="1, or as many as cells or sizes are listed"
+    )
+    hidden: int | str = setting(
+        256, "Units of a layer, or `256,128`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
+    )
     dropout: float = setting(0.1, "Dropout between layers, before and after them", "Model", share=True)
     zoneout: float = setting(0.0, "Rate at which units keep their old state (Krueger 2016)", "Model", share=True)
     recurrent_dropout: float = setting(
         0.0, "Dropout on the recurrent products' input, one mask a sequence (Gal 2016)", "Model", share=True
     )
+    recurrent_dropout_kind: str = setting(
+        "gal", "`gal`, as above, or `semeniuta`: on the candidate, one mask a step (Semeniuta 2016)", "Model",
+        choices=KINDS_OF_RECURRENT_DROPOUT,
+    )  # fmt: skip
     weight_drop: float = setting(0.0, "Dropout of recurrent weights (Merity 2018)", "Model", share=True)
     layer_norm: bool = setting(False, "Normalise both projections of every step (Ba 2016)", "Model")
-    engine: str = setting("auto", "`auto`, `native`, `torch` or `eager`", "Model")
+    residual: bool = setting(False, "Every layer but the first adds its input to its output (Wu 2016)", "Model")
+    learned_state: bool = setting(False, "Learn the state in which a sequence starts", "Model")
+    engine: str = setting("auto", "`auto`, `native`, `torch`, `scan` or `eager`", "Model")
     precision: str = setting(
         "float32", "`float32`, or `bf16` for the products: faster on a CPU with AMX", "Model",
         choices=("float32", "bf16"),
@@ -114,8 +127,31 @@ class NetworkSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        resolve(self.cell)
+        for cell in self.cells:
+            resolve(cell)
+        if "," not in str(self.hidden):
+            object.__setattr__(self, "hidden", int(self.hidden))
+        if {len(self.cells), len(self.sizes)} - {1, self.layers}:
+            raise UserError(
+                f"--cell {self.cell} --hidden {self.hidden} --layers {self.layers}: want one cell and one size, or as "
+                "many as there are layers; where several are given, --layers can be left out"
+            )
         check_engine(self.engine, *self.engines_of_its_own())
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells' names: one, or one a layer."""
+        return tuple(name.strip() for name in self.cell.split(","))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The layers' units: one number, or one a layer."""
+        return tuple(map(int, str(self.hidden).split(",")))
+
+    def stack(self) -> dict[str, Any]:
+        """What the layers are, as :class:`gatewise.Recurrent` is told."""
+        cells, sizes = (given[0] if len(given) == 1 else list(given) for given in (self.cells, self.sizes))
+        return {"cell": cells, "hidden_size": sizes, "num_layers": self.layers}
 
     def engines_of_its_own(self) -> tuple[str, ...]:
         """Engines that this task has beside those of all."""
@@ -123,12 +159,20 @@ class NetworkSettings(TrainingSettings):
 
     def noise(self) -> dict[str, Any]:
         """The options of the recurrent layers that are not at their default."""
-        names = ("zoneout", "recurrent_dropout", "weight_drop", "layer_norm")
-        return {name: value for name in names if (value := getattr(self, name))}
+        names = ("zoneout", "recurrent_dropout", "recurrent_dropout_kind", "weight_drop", "layer_norm")
+        names += ("residual", "learned_state")
+        plain = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name in names if (value := getattr(self, name)) != plain[name]}
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     option, rules, wanted = f"--{field.name.replace('_', '-')}", about(field), type(field.default)
+    if rules.listed and isinstance(value, str):
+        if not all(number.strip().removeprefix("-").isdecimal() for number in value.split(",")):
+            raise UserError(f"{option} {value!r}: want a whole number, or several with commas between")
+        for number in value.split(","):
+            _check(field, int(number))
+        return
     right = isinstance(value, (int, float) if wanted is float else wanted)
     if not right or (isinstance(value, bool) and wanted is not bool):
         kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
@@ -146,6 +190,12 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise UserError(f"{option} {value}: too large; give at most {most:,}")
     if rules.share and value >= 1:
         raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
+
+
+def listed(cell: str | None, hidden: int | str | None) -> int | None:
+    """How many layers a list of cells or of sizes is for; None where there is no list."""
+    count = max(str(cell).count(","), str(hidden).count(",")) + 1
+    return count if count > 1 else None
 
 
 Settings = TypeVar("Settings", bound=TrainingSettings)
@@ -167,6 +217,11 @@ def settings_from(
             raise UserError(f"--{budget} 0: a run needs a budget; give a number above 0, or leave it out")
     if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
         raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
+    if given.get("recurrent_dropout_kind") and not given.get("recurrent_dropout"):
+        raise UserError("--recurrent-dropout-kind: nothing is dropped; give the rate too, --recurrent-dropout 0.1")
+    layers = listed(given.get("cell"), given.get("hidden"))
+    if layers:
+        given.setdefault("layers", layers)
     for one, other in (("epochs", "minutes"), ("minutes", "epochs")):
         # A budget that is given replaces the default or the recipe's; both given is both: whichever ends first.
         if given.get(one) and other not in given:
@@ -209,5 +264,8 @@ def check_task(run: Run, *tasks: str) -> dict[str, Any]:
 def check_cell(path: Path, model: Any) -> None:
     """Raise if a configuration names a cell that is not registered here."""
     cell = model.get("cell") if isinstance(model, dict) else None
-    if isinstance(cell, str) and cell not in CELLS:
-        raise UserError(f"{path}: no cell is called '{cell}' here; give the file that registers it: --cell-file FILE")
+    for name in cell.split(",") if isinstance(cell, str) else cell if isinstance(cell, list) else ():
+        if isinstance(name, str) and name.strip() not in CELLS:
+            raise UserError(
+                f"{path}: no cell is called '{name.strip()}' here; give the file that registers it: --cell-file FILE"
+            )

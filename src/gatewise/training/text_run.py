@@ -62,7 +62,7 @@ class TextTraining:
         def measure(run: Run, report: Reporter, check: Callable[[], None]) -> Mapping[str, Any]:
             return _measure(run, prepared, report, check)
 
-        name = f"{source.name}-{settings.cell}"
+        name = f"{source.name}-{'-'.join(settings.cells)}"
         return Job(name, source.to_config(text), learner, _engine(learner), about, [introduction], measure)
 
     def load(self, run: Run) -> TrainedText:
@@ -80,9 +80,7 @@ def model_config(settings: TextSettings, vocabulary_size: int) -> dict[str, Any]
     """What :class:`gatewise.LanguageModel` is made with."""
     return {
         "vocabulary_size": vocabulary_size,
-        "cell": settings.cell,
-        "hidden_size": settings.hidden,
-        "num_layers": settings.layers,
+        **settings.stack(),
         "embedding_size": settings.embedding_for(vocabulary_size),
         "dropout": settings.dropout,
         **settings.noise(),
@@ -96,7 +94,7 @@ def _learner(settings: TextSettings, prepared: Prepared) -> Learner:
     torch.manual_seed(settings.seed)
     if settings.engine == NUMPY_ENGINE:
         scale = 0.01 if settings.init == "d2l" else None
-        gru = scratch.GRU(size, settings.hidden, size, scale, settings.seed, np.float32)
+        gru = scratch.GRU(size, settings.sizes[0], size, scale, settings.seed, np.float32)
         return NumpyLearner(gru, prepared.task, settings.clip)
     precision = None if settings.precision == "float32" else settings.precision
     model = LanguageModel(**config, engine=settings.engine, precision=precision)

@@ -59,6 +59,7 @@ class TextSettings(NetworkSettings):
     def _check_numpy(self) -> None:
         fixed = {"cell": "gru-before", "layers": 1, "embedding": 0, "dropout": 0.0, "optimizer": "sgd"}
         fixed |= {"zoneout": 0.0, "recurrent_dropout": 0.0, "weight_drop": 0.0, "layer_norm": False}
+        fixed |= {"residual": False, "learned_state": False}
         for name, value in fixed.items():
             if getattr(self, name) != value:
                 raise UserError(

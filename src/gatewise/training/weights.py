@@ -13,6 +13,7 @@ from torch import nn
 from gatewise.cells import Cell
 from gatewise.errors import UnsupportedOperationError, UserError
 from gatewise.graph import trace
+from gatewise.layers import CellLayer
 from gatewise.training.checkpoint import read_about, read_tensors
 from gatewise.training.run import Run
 from gatewise.training.settings import check_cell
@@ -49,31 +50,32 @@ def load_model(run: Run, build: Callable[[dict[str, Any]], Model]) -> Model:
     return model.eval()
 
 
-def cell_of(model: nn.Module) -> Cell:
-    """The cell of a model's recurrent layers."""
-    cells = (getattr(module, "cell", None) for module in model.modules())
-    return next(cell for cell in cells if isinstance(cell, Cell))
+def cells_of(model: nn.Module) -> list[Cell]:
+    """The cells of a model's recurrent layers, one a layer."""
+    return [shape.cell for module in model.modules() if isinstance(module, CellLayer) for shape in module.shapes]
 
 
 def fingerprint(model: nn.Module) -> str:
-    """A mark of the cell's equations: another cell of the same name would make nonsense of the weights.
+    """A mark of the cells' equations: another cell of the same name would make nonsense of the weights.
 
     Empty for a cell that cannot be traced.
     """
     try:
-        graph = trace(cell_of(model))
+        graphs = [trace(cell) for cell in {id(cell): cell for cell in cells_of(model)}.values()]
     except UnsupportedOperationError:
         return ""
-    return hashlib.sha256(repr((graph.nodes, graph.results, graph.connections)).encode()).hexdigest()[:16]
+    parts = [(graph.nodes, graph.results, graph.connections) for graph in graphs]
+    return hashlib.sha256(repr(parts[0] if len(parts) == 1 else parts).encode()).hexdigest()[:16]
 
 
 def check_equations(path: Path, model: nn.Module) -> None:
-    """Raise if a model's cell is not the one whose weights are in a file."""
-    about, cell = read_about(path)[0], cell_of(model)
+    """Raise if a model's cells are not those whose weights are in a file."""
+    about, names = read_about(path)[0], [cell.written.name for cell in cells_of(model)]
     recorded, named = about.get("equations"), about.get("model")
-    same_name = isinstance(named, dict) and named.get("cell") == cell.written.name
-    if same_name and recorded and fingerprint(model) not in ("", recorded):
+    listed = named.get("cell") if isinstance(named, dict) else None
+    same_names = names == (listed if isinstance(listed, list) else [listed] * len(names))
+    if same_names and recorded and fingerprint(model) not in ("", recorded):
         raise UserError(
-            f"{path}: was trained with other equations of '{cell.name}' than those here; give the file with the cell "
-            "it was trained with: --cell-file FILE"
+            f"{path}: was trained with other equations of '{', '.join(dict.fromkeys(names))}' than those here; give "
+            "the file with the cell it was trained with: --cell-file FILE"
         )

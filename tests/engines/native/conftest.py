@@ -7,7 +7,8 @@ import pytest
 from gatewise.engines.native import cache
 from gatewise.engines.native.compiler import Compiler
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the helper modules that stand beside the tests
+TESTS = Path(__file__).parents[2]
+sys.path[:0] = [str(TESTS / f) for f in ("engines/native", "graph")]  # where the helper modules stand
 
 
 @pytest.fixture

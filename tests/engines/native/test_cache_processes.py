@@ -169,7 +169,7 @@ def wait_for(path: Path) -> None:
 
 def ended(pid: int) -> bool:
     """Whether a process is gone, or dead and not yet waited for."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:

@@ -5,7 +5,7 @@ import torch
 
 from gatewise import Cell, Recurrent
 
-pytestmark = pytest.mark.usefixtures("quick_compiling", "one_thread")
+pytestmark = pytest.mark.usefixtures("native")
 
 
 class Keywords(Cell):

@@ -4,22 +4,18 @@ import concurrent.futures
 import gc
 import os
 import pickle
-import sys
 import threading
 import traceback
 import weakref
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from made_up_cells import MADE_UP  # type: ignore[import-not-found]
 
 import gatewise
 from gatewise import CELLS, LanguageModel, Recurrent, stream
 from gatewise.engines.native import stream as native_stream
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "graph"))  # made_up_cells
-from made_up_cells import MADE_UP  # type: ignore[import-not-found]
 
 pytestmark = pytest.mark.usefixtures("native")
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from gatewise import Cell, Recurrent
 
-pytestmark = pytest.mark.usefixtures("native", "one_thread")
+pytestmark = pytest.mark.usefixtures("native")
 
 EVERYWHERE = {
     "sigmoid": torch.sigmoid,

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +12,7 @@ from torch import Tensor
 from gatewise.cells import Cell
 from gatewise.engines.native import arguments, build, operator
 from gatewise.engines.native.stream import NativeStream
+from gatewise.engines.remembered import constant_when_compiled
 from gatewise.engines.request import Request, States, Tokens, Weights, run_stack
 from gatewise.engines.streaming import Head, Lexicon
 from gatewise.errors import UserError
@@ -67,19 +65,10 @@ class NativeEngine:
         return NativeStream(kernel, request, batch, lexicon, head)
 
 
-def _constant_when_compiled(function: Callable[..., Any]) -> Any:
-    """``torch.compiler.assume_constant_result``, which would load all of torch's compiler only to set this mark.
-
-    Building a kernel is nothing that ``torch.compile`` could trace: it runs once, while tracing.
-    """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
+_kernel = constant_when_compiled(build.kernel)
 
 
-_kernel = _constant_when_compiled(build.kernel)
-
-
-@_constant_when_compiled
+@constant_when_compiled
 def _no_kernel(cell: Cell, dtype: torch.dtype, bf16: bool) -> str | None:
     """Why there is no kernel for a cell, None if there is one."""
     try:

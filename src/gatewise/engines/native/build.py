@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import threading
-import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from gatewise.cells import CELLS, Cell, Mask
+from gatewise.cells import CELLS, Cell
 from gatewise.engines.native.cache import library
 from gatewise.engines.native.compiler import CompileError
 from gatewise.engines.native.emit import emit
 from gatewise.engines.native.kernel import Kernel
 from gatewise.engines.native.notice import say
+from gatewise.engines.remembered import Remembered
 from gatewise.errors import UserError
 from gatewise.graph import trace
 
@@ -36,15 +32,10 @@ _untold: list[CompileError] = []
 
 @dataclass
 class _Known:
-    """What is known of a cell: the constants that may be in its equations, its source, its kernels."""
+    """What is known of a cell: its source, its kernels."""
 
-    cell: weakref.ref[Cell]
-    attributes: dict[str, Any] | None
     source: str
     keys: dict[tuple[torch.dtype, bool], str] = field(default_factory=dict)
-
-
-_cells: dict[int, _Known] = {}  # by identity: a cell may have an __eq__ of its own, as a dataclass has, and no hash
 
 
 @functools.cache
@@ -63,67 +54,10 @@ def source(cell: Cell) -> str:
     return _known(cell).source
 
 
-def _known(cell: Cell) -> _Known:
-    known, attributes = _cells.get(id(cell)), _constants(cell)
-    if known is None or known.cell() is not cell:
-        known = _cells[id(cell)] = _Known(weakref.ref(cell), attributes, emit(trace(cell)))
-        weakref.finalize(cell, _cells.pop, id(cell), None)
-    elif attributes is None or known.attributes != attributes:
-        text = emit(trace(cell))
-        if known.source != text:
-            known = _cells[id(cell)] = _Known(weakref.ref(cell), attributes, text)
-        known.attributes = attributes
-    return known
-
-
-def _constants(cell: Cell) -> dict[str, Any] | None:
-    """What the equations may read beside their arguments: a cell's attributes and those of its class, the globals and
-    the enclosing variables of ``step``; None where one may change unseen: the cell then has to be traced on every call.
-    """
-    names, scope, enclosing = _read_by(type(cell))
-    try:
-        found = {name: _snapshot(value) for name, value in vars(cell).items()} if hasattr(cell, "__dict__") else {}
-        found |= {f"class {name}": _snapshot(getattr(cell, name)) for name in names}
-        found |= {f"global {name}": _snapshot(values[name]) for name, values in scope if name in values}
-        return found | {f"variable {name}": _snapshot(variable.cell_contents) for name, variable in enclosing}
-    except (TypeError, ValueError, AttributeError):
-        return None
-
-
-@functools.cache
-def _read_by(kind: type[Cell]) -> tuple[list[str], list[tuple[str, dict[str, Any]]], list[tuple[str, Any]]]:
-    """Where the numbers in a cell's equations may come from: attributes of the class, globals, enclosing variables."""
-    step = inspect.unwrap(kind.step)
-    code = step.__code__
-    classes = [c for c in kind.__mro__ if issubclass(c, Cell) and c is not Cell]
-    names = {n for c in classes for n, v in vars(c).items() if not n.startswith("_") and _is_number(v)}
-    names |= {n for c in classes for n in getattr(c, "__slots__", ())}
-    scope = [(name, step.__globals__) for name in code.co_names if _is_number(step.__globals__.get(name))]
-    cells = zip(code.co_freevars, step.__closure__ or (), strict=True)
-    return sorted(names), scope, [(name, variable) for name, variable in cells if name != "__class__"]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | tuple | list) or (isinstance(value, Tensor) and value.numel() == 1)
-
-
-def _snapshot(value: Any) -> Any:
-    """A value that stays as it is. Raises TypeError for what may change unseen."""
-    if isinstance(value, int | float | str | Mask | None):
-        return value
-    if isinstance(value, tuple | list):
-        return tuple(map(_snapshot, value))
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.item()
-    if isinstance(value, Mapping):
-        return {name: _snapshot(item) for name, item in value.items()}
-    if isinstance(value, Cell):
-        inner = _constants(value)
-        if inner is not None:
-            return type(value), inner
-    if callable(value):
-        return value
-    raise TypeError
+@Remembered
+def _known(cell: Cell, held: _Known | None) -> _Known:
+    text = emit(trace(cell))
+    return held if held is not None and held.source == text else _Known(text)
 
 
 def kernel(cell: Cell, dtype: torch.dtype, bf16: bool = False) -> str:

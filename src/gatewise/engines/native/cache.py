@@ -33,6 +33,7 @@ from gatewise.engines.native.cpu import cpu_mark
 from gatewise.engines.native.folder import cache_folder, remove
 from gatewise.engines.native.notice import say, working
 from gatewise.errors import UserError
+from gatewise.files import sync_names
 
 __all__ = ["FORMAT", "Entry", "built", "cache_folder", "clear", "entries", "library", "why_off"]
 
@@ -353,7 +354,7 @@ def _install(temporary: Path, folder: Path, key: str) -> Path:
     for attempt in range(_REPLACING_TRIES):
         try:
             temporary.rename(folder)
-            folders.sync_names(folder.parent)
+            sync_names(folder.parent)
         except OSError as error:
             refused = error
         if found := _sound_library(folder, key):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gatewise.errors import UserError
+from gatewise.files import sync_names
 
 STALE_SECONDS = 3600.0
 """Age from which a temporary folder is taken for the remains of a killed process."""
@@ -107,16 +108,6 @@ def sync(folder: Path) -> None:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
     sync_names(folder)
-
-
-def sync_names(folder: Path) -> None:
-    """Make new names in a folder last through a power cut, where folders can be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def remove(path: Path) -> None:

@@ -74,7 +74,7 @@ class NativeStream:
     def __init__(
         self, kernel: Kernel, request: Request, batch: int, lexicon: Lexicon | None, head: Head | None
     ) -> None:
-        self._library = library = _declare(kernel)
+        self._kernel, self._library = kernel, (library := _declare(kernel))
         self._kept: list[Tensor] = []  # what the stream reads at every step, beside the matrices that it packs
         some = request.some_weight
         assert some is not None
@@ -157,6 +157,9 @@ class NativeStream:
         if outcome != _NOT_A_NUMBER:
             self._check(outcome)
         return tokens[: writing.written], outcome != _NOT_A_NUMBER
+
+    def choose(self, scores: Tensor, manner: Manner, uniform: float) -> int | None:
+        return choose(self._kernel, scores, manner, uniform)
 
     def _check(self, outcome: int) -> None:
         if outcome:
