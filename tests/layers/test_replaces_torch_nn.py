@@ -339,7 +339,10 @@ def test_dropout_drops_as_in_torch(name):
     assert torch.equal(layer(x)[0], layer(x)[0])
 
 
-@pytest.mark.parametrize("engine", [engine.name for engine in ENGINES])
+RUNS_AN_RNN = ("native", "torch", "eager")
+
+
+@pytest.mark.parametrize("engine", RUNS_AN_RNN)
 def test_dropout_keeps_the_mean_and_drops_its_share(engine):
     """Between the layers and nowhere else: a second layer that repeats its input shows what was dropped."""
     layer = gatewise.RNN(1, 100, num_layers=2, nonlinearity="relu", dropout=0.3, engine=engine)
