@@ -28,10 +28,10 @@ class ConvRecurrent(CellLayer):
     included, is the cell's (``gatewise.explain(cell)`` prints it), at every pixel alike. A state has as many pixels as
     a frame. ``*`` is torch's convolution, which does not flip the kernel.
 
-    ``"gru-before"`` is the convolutional GRU of Ballas et al. 2015 (arXiv:1511.06432), ``"gru"`` the one of Shi et al.
-    2017 (arXiv:1706.03458) up to z ↦ 1 − z and the nonlinearity, ``"lstm-peephole"`` the convolutional LSTM of Shi et
-    al. 2015 (arXiv:1506.04214). Diagonal weights (peepholes) and learned vectors are one number a channel; Shi et al.
-    2015 have one for every channel and pixel, which ties the layer to one size of frame.
+    ``"gru-before"`` is the convolutional GRU of Ballas et al. 2015 (arXiv:1511.06432) up to z ↦ 1 − z, ``"gru"`` the
+    one of Shi et al. 2017 (arXiv:1706.03458) up to the nonlinearity, ``"lstm-peephole"`` the convolutional LSTM of Shi
+    et al. 2015 (arXiv:1506.04214). Diagonal weights (peepholes) and learned vectors are one number a channel; Shi et
+    al. 2015 have one for every channel and pixel, which ties the layer to one size of frame.
 
     Args:
         cell: a name (``gatewise cells`` lists them), a class derived from :class:`gatewise.Cell`, or an instance; or a
@@ -237,7 +237,7 @@ class ConvGRU(ConvRecurrent):
     - n = tanh(W_n * x_t + b_n + r ⊙ (U_n * h_{t-1} + b'_n)) where it is "after" (Shi et al. 2017, arXiv:1706.03458,
       who have a leaky rectifier in the place of the tanh): all three recurrent convolutions are one, and faster.
 
-    Both papers' z is our 1 − z. Arguments and shapes as in :class:`ConvRecurrent`.
+    The z of Ballas et al. is our 1 − z. Arguments and shapes as in :class:`ConvRecurrent`.
 
     Example:
         >>> import torch, gatewise
