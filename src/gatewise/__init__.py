@@ -6,7 +6,7 @@ from gatewise.cells import CELLS, Cell, layer_norm, register, zoneout
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.graph import explain, recurrent_dropout, trace
-from gatewise.layers import GRU, LSTM, RNN, LanguageModel, Recurrent, stream
+from gatewise.layers import GRU, LSTM, RNN, ConvGRU, ConvLSTM, ConvRecurrent, LanguageModel, Recurrent, stream
 from gatewise.training import load
 
 __version__ = version("gatewise")
@@ -17,6 +17,9 @@ __all__ = [
     "LSTM",
     "RNN",
     "Cell",
+    "ConvGRU",
+    "ConvLSTM",
+    "ConvRecurrent",
     "LanguageModel",
     "Recurrent",
     "UserError",

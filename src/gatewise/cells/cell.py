@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -148,18 +148,23 @@ class Connections:
         dense: gates with a recurrent matrix (``u.<gate>(...)``).
         diag: gates with a diagonal recurrent weight (``u.diag.<gate>(...)``).
         vector: learned per-unit vectors (``u.vector.<name>``).
+        together: ``dense`` in groups: the gates of a group multiply one and the same value, such as h. Told by the
+            value's identity: gates that stand apart may multiply equal values, never the other way round.
     """
 
     input: tuple[str, ...]
     dense: tuple[str, ...]
     diag: tuple[str, ...]
     vector: tuple[str, ...]
+    together: tuple[tuple[str, ...], ...] = field(default=(), repr=False)  # follows from the equations: no part of them
 
 
 class _Recorder(Named):
     """Hands out stand-ins and remembers which names were asked for."""
 
-    def __init__(self, cell: Cell, prefix: str, names: Mapping[str, Any] | tuple[str, ...], stand_in: Any) -> None:
+    def __init__(
+        self, cell: Cell, prefix: str, names: Mapping[str, Any] | tuple[str, ...], stand_in: Callable[[str], Any]
+    ) -> None:
         super().__init__(cell, prefix, {})
         self._names, self._stand_in, self.used = tuple(names), stand_in, set()
 
@@ -167,7 +172,7 @@ class _Recorder(Named):
         if name not in self._names:
             return super().__getattr__(name)
         self.used.add(name)
-        return self._stand_in
+        return self._stand_in(name)
 
 
 def connections(cell: Cell, hidden_size: int = 4) -> Connections:
@@ -178,14 +183,23 @@ def connections(cell: Cell, hidden_size: int = 4) -> Connections:
     ('i', 'f', 'o')
     """
     value = torch.full((2, hidden_size), 0.5)
-    x = _Recorder(cell, "x", cell.gates, value)
-    dense = _Recorder(cell, "u", cell.gates, lambda operand: value)
-    diag = _Recorder(cell, "u.diag", cell.gates, lambda operand: value)
-    vector = _Recorder(cell, "u.vector", cell.vectors, value[0])
-    mask = _Recorder(cell, "u.mask", cell.masks, value)
+    operands: dict[str, Any] = {}
+
+    def product(gate: str) -> Callable[[Any], Any]:
+        def multiply(operand: Any) -> Any:
+            operands[gate] = operand
+            return value.clone()
+
+        return multiply
+
+    x = _Recorder(cell, "x", cell.gates, lambda gate: value)
+    dense = _Recorder(cell, "u", cell.gates, product)
+    diag = _Recorder(cell, "u.diag", cell.gates, lambda gate: lambda operand: value)
+    vector = _Recorder(cell, "u.vector", cell.vectors, lambda name: value[0])
+    mask = _Recorder(cell, "u.mask", cell.masks, lambda name: value)
     dense.__dict__.update(diag=diag, vector=vector, mask=mask)
     try:
-        cell.advance(x, dense, (value,) * len(cell.states))
+        cell.advance(x, dense, tuple(value.clone() for _ in cell.states))
     except (RuntimeError, TypeError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}"
         if "positional argument" in text:
@@ -195,9 +209,14 @@ def connections(cell: Cell, hidden_size: int = 4) -> Connections:
     def used(recorder: _Recorder, declared: Any) -> tuple[str, ...]:
         return tuple(name for name in declared if name in recorder.used)
 
+    groups: dict[int, tuple[str, ...]] = {}
+    for gate in used(dense, cell.gates):
+        operand = id(operands.get(gate, gate))  # all are alive, so that no two have one id
+        groups[operand] = (*groups.get(operand, ()), gate)
     found = Connections(
-        used(x, cell.gates), used(dense, cell.gates), used(diag, cell.gates), used(vector, cell.vectors)
-    )
+        used(x, cell.gates), used(dense, cell.gates), used(diag, cell.gates), used(vector, cell.vectors),
+        tuple(groups.values()),
+    )  # fmt: skip
     idle = [g for g in cell.gates if g not in (*found.input, *found.dense, *found.diag)]
     idle += [v for v in cell.vectors if v not in found.vector]
     if idle:

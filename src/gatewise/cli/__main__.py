@@ -1,6 +1,14 @@
 """``python -m gatewise.cli`` and the ``gatewise`` command."""
 
-from gatewise.cli import autoencode, compare, doctor, inspect, probe, text  # noqa: F401  (each import adds its commands)
+from gatewise.cli import (  # noqa: F401  (each import adds its commands)
+    autoencode,
+    compare,
+    doctor,
+    frames,
+    inspect,
+    probe,
+    text,
+)
 from gatewise.cli.app import main
 
 __all__ = ["main"]

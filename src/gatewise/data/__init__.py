@@ -1,6 +1,8 @@
-"""The door for foreign input: text to tokens to minibatches."""
+"""The door for foreign input: text to tokens to minibatches; videos."""
 
+from gatewise.data.frames import Clip, read_frames, split_clips
 from gatewise.data.lines import Bunches, Padded, lines_of, padded, part_lines
+from gatewise.data.moving_digits import moving_digits
 from gatewise.data.partition import Partition, random_offset, random_partition, sequential_partition
 from gatewise.data.series import Standardiser, part_series, read_series
 from gatewise.data.text import clean_like_the_book, python_reference, read_text
@@ -11,6 +13,7 @@ __all__ = [
     "KINDS",
     "UNKNOWN",
     "Bunches",
+    "Clip",
     "Decoder",
     "Padded",
     "Partition",
@@ -19,14 +22,17 @@ __all__ = [
     "clean_like_the_book",
     "fit_tokenizer",
     "lines_of",
+    "moving_digits",
     "padded",
     "part_lines",
     "part_series",
     "python_reference",
     "random_offset",
     "random_partition",
+    "read_frames",
     "read_series",
     "read_text",
     "sequential_partition",
+    "split_clips",
     "tokenizer_from_config",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,8 @@ class EagerEngine:
         return None
 
     def describe(self, request: Request) -> str:
-        return f"the reference: the equations of '{request.cell.name}' step by step"
+        convolved = ", with convolutions" if request.convolution else ""
+        return f"the reference: the equations of '{request.cell.name}' step by step{convolved}"
 
     def overtakes(self, name: str, request: Request) -> str | None:
         if name == "scan" and request.steps is not None and request.steps < WORTH_A_SCAN:
@@ -46,8 +48,8 @@ def scan(
         _product(request, x, weights.input, weights.input_bias).unbind() if weights.input is not None else None
     )
     u = _recurrent_connections(request, weights)
-    ends = None if lengths is None else lengths.to(x.device).unsqueeze(1)
     states = tuple(state.squeeze(0) for state in states)
+    ends = None if lengths is None else lengths.to(x.device).reshape(-1, *[1] * (states[0].dim() - 1))
 
     outputs: list[Tensor] = [x] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
@@ -69,7 +71,7 @@ def scan(
 def _product(request: Request, value: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     if request.bf16:
         value, matrix = (factor.to(torch.bfloat16).to(factor.dtype) for factor in (value, matrix))
-    return F.linear(value, matrix, bias)
+    return (request.convolution or F.linear)(value, matrix, bias)
 
 
 def _recurrent_connections(request: Request, weights: Weights) -> Named:
@@ -87,15 +89,31 @@ def _recurrent_connections(request: Request, weights: Weights) -> Named:
         count = len(used.dense)
         bias = weights.recurrent_bias
         biases = [None] * count if bias is None else bias.chunk(count)
-        things = {
-            gate: dense(matrix, b)
-            for gate, matrix, b in zip(used.dense, weights.recurrent.chunk(count), biases, strict=True)
-        }
+        parts = dict(zip(used.dense, zip(weights.recurrent.chunk(count), biases, strict=True), strict=True))
+        things = {gate: dense(*part) for gate, part in parts.items()}
+        if request.convolution:
+            for gates in used.together:
+                matrices, own = zip(*(parts[gate] for gate in gates), strict=True)
+                things |= _at_once(gates, dense(torch.cat(matrices), None if bias is None else torch.cat(own)))
     rows = () if weights.diag is None else weights.diag.unbind()
     things["diag"] = Named(cell, "u.diag", {g: diagonal(row) for g, row in zip(used.diag, rows, strict=True)})
     vectors = () if weights.vector is None else weights.vector.unbind()
     things["vector"] = Named(cell, "u.vector", dict(zip(used.vector, vectors, strict=True)))
     return Named(cell, "u", things)
+
+
+def _at_once(gates: tuple[str, ...], product: Callable[[Tensor], Tensor]) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The products of several gates from one that has them side by side, for as long as they are of the same value."""
+    operand: Tensor | None = None
+    products: tuple[Tensor, ...] = ()
+
+    def part(index: int, value: Tensor) -> Tensor:
+        nonlocal operand, products
+        if operand is not value:
+            operand, products = value, product(value).chunk(len(gates), dim=-1)
+        return products[index]
+
+    return {gate: partial(part, index) for index, gate in enumerate(gates)}
 
 
 def _masks(cell: Cell, weights: Weights, t: int, like: Tensor) -> Named:

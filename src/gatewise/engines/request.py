@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Cell, Connections
+from gatewise.engines.convolution import Convolution
 
 States = tuple[Tensor, ...]
 
@@ -47,7 +48,8 @@ class Request:
 
     With ``bf16`` both factors of every matrix product are rounded to bfloat16, and its sum is float32. ``steps`` and
     ``rows`` are the input's T and B, None where no input is known yet: they say nothing about what can be run, only
-    about what runs it best.
+    about what runs it best. With a ``convolution`` it takes the matrix products' place: the matrices are kernels, every
+    step is a picture, and the input and the states have its pixels before their last axis.
     """
 
     cell: Cell
@@ -59,6 +61,7 @@ class Request:
     bf16: bool = False
     steps: int | None = None
     rows: int | None = None
+    convolution: Convolution | None = None
 
     @property
     def some_weight(self) -> Tensor | None:

@@ -29,6 +29,8 @@ class TorchEngine:
     name = "torch"
 
     def refuses(self, request: Request) -> str | None:
+        if request.convolution:
+            return "torch has no recurrent kernel with convolutions"
         if request.bf16:
             return "torch multiplies in the weights' own precision"
         if type(request.cell) not in _KERNELS:

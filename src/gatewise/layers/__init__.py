@@ -1,5 +1,7 @@
 """Cells over time as ``nn.Module``s."""
 
+from gatewise.layers.base import CellLayer
+from gatewise.layers.conv import ConvGRU, ConvLSTM, ConvRecurrent
 from gatewise.layers.decoder import SequenceDecoder
 from gatewise.layers.emission import VARIANCES, Emission, SeriesEmission, TokenEmission
 from gatewise.layers.evidence import (
@@ -11,6 +13,7 @@ from gatewise.layers.evidence import (
     importance_bound,
     mutual_information,
 )
+from gatewise.layers.frame_forecaster import FrameForecaster
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
 from gatewise.layers.latent import Evidence, LatentModel
 from gatewise.layers.named import GRU, LSTM, RNN
@@ -20,8 +23,34 @@ from gatewise.layers.variational import SequenceVAE
 from gatewise.layers.vrnn import VRNN
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "VARIANCES", "VRNN", "Emission", "Evidence", "Gaussian", "LanguageModel", "LatentModel",
-    "Recurrent", "SequenceDecoder", "SequenceVAE", "SeriesEmission", "Session", "TokenEmission", "active_units",
-    "check_probability", "detach", "divergence", "free_bits", "importance_bound", "initialise_like_the_book",
-    "mutual_information", "stream",
-]  # fmt: skip
+    "GRU",
+    "LSTM",
+    "RNN",
+    "VARIANCES",
+    "VRNN",
+    "CellLayer",
+    "ConvGRU",
+    "ConvLSTM",
+    "ConvRecurrent",
+    "Emission",
+    "Evidence",
+    "FrameForecaster",
+    "Gaussian",
+    "LanguageModel",
+    "LatentModel",
+    "Recurrent",
+    "SequenceDecoder",
+    "SequenceVAE",
+    "SeriesEmission",
+    "Session",
+    "TokenEmission",
+    "active_units",
+    "check_probability",
+    "detach",
+    "divergence",
+    "free_bits",
+    "importance_bound",
+    "initialise_like_the_book",
+    "mutual_information",
+    "stream",
+]

@@ -17,7 +17,7 @@ from gatewise.layers.shapes import LayerShape
 def with_noise(
     weights: Sequence[Sequence[Weights]], shapes: Sequence[LayerShape], x: Tensor, weight_drop: float
 ) -> tuple[tuple[Weights, ...], ...]:
-    """The weights with what is drawn for a call on x (T, B, ...).
+    """The weights with what is drawn for a call on x (T, B, ...), for each of its pixels where it has any.
 
     The numbers come from PyTorch's generator, in one order whatever engine runs: the same seed, the same noise.
     """
@@ -29,7 +29,7 @@ def with_noise(
             matrix = F.dropout(matrix, weight_drop)
 
         def drawn(mask: Mask) -> Tensor:
-            shape = (steps if mask.per_step else 1, batch, layer.hidden_size)
+            shape = (steps if mask.per_step else 1, batch, *x.shape[2:-1], layer.hidden_size)
             return torch.empty(shape, dtype=torch.bool, device=x.device).bernoulli_(mask.keep)
 
         return replace(one, recurrent=matrix, masks=tuple(map(drawn, layer.cell.masks.values())))

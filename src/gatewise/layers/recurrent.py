@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatewise.cells import Cell, CellLike, Connections
-from gatewise.engines import (
-    Input,
-    Request,
-    Stack,
-    States,
-    Tokens,
-    Weights,
-    check_engine,
-    check_precision,
-    choose,
-    run_layers,
-)
+from gatewise.cells import CellLike
+from gatewise.engines import States, Tokens
 from gatewise.errors import UserError
+from gatewise.layers.base import CellLayer, Form
 from gatewise.layers.checks import (
     check_features,
     check_lengths,
@@ -34,23 +22,11 @@ from gatewise.layers.checks import (
     check_state_dims,
     check_tokens,
 )
-from gatewise.layers.inputs import steps_and_rows
-from gatewise.layers.noise import with_noise
 from gatewise.layers.options import Given, Options
-from gatewise.layers.shapes import (
-    INITIAL,
-    PARTS,
-    depth,
-    one_a_layer,
-    resolve_each,
-    shapes_of,
-)
-from gatewise.layers.states import StateLayout
-
-_LAYER_OF = re.compile(r"_l(\d+)(?:_reverse)?(?:\.|$)")
+from gatewise.layers.shapes import INITIAL, depth
 
 
-class Recurrent(nn.Module):
+class Recurrent(CellLayer):
     """Any cell over time, stacked in ``num_layers`` layers, in one or two directions.
 
     For each layer and each t: (h_t, ...) = step(x_t, h_{t-1}, ...), the equations of the cell
@@ -143,93 +119,23 @@ class Recurrent(nn.Module):
         self.num_layers = depth(cell, hidden_size, num_layers)
         for size in hidden_size if isinstance(hidden_size, list | tuple) else (hidden_size,):
             check_sizes(input_size, size, self.num_layers, bias, batch_first, dropout, proj_size)
-        given = Given.of(options)
-        check_engine(given.engine)
-        check_precision(given.precision)
-        cells = given.transformed(resolve_each(one_a_layer(cell, self.num_layers)))
-        sizes = one_a_layer(hidden_size, self.num_layers)
-        self.input_size = input_size
-        self.hidden_size = sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
-        self.bias = bias and any(cell.biased for cell in cells)
-        self.batch_first = batch_first
-        self.bidirectional = bidirectional
-        self.proj_size = proj_size
-        self.weight_drop = float(given.weight_drop)
-        self.residual = given.residual
-        self.learned_state = given.learned_state
-        self.engine = given.engine
-        self.precision = given.precision
-        self.shapes = shapes_of(cells, sizes, input_size, proj_size, bias, len(self._suffixes()), self.residual)
-        self.layout = StateLayout(self.shapes)
-        self._alike = not self.residual and len({(id(s.cell), s.hidden_size) for s in self.shapes}) == 1
-        self._masked = any(shape.cell.masks for shape in self.shapes)
-        for each in cells if proj_size else ():
-            check_projection(each)
-        for name, shape in self._named_shapes():
-            setattr(self, name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-        self.reset_parameters()
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("", "_reverse") if self.bidirectional else ("",)
-
-    def _named_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The parameters in order."""
-        for k, layer in enumerate(self.shapes):
-            for suffix in self._suffixes():
-                for part, shape in layer.weights().items():
-                    yield f"{PARTS[part]}_l{k}{suffix}", shape
-                for name, size in layer.initial_states() if self.learned_state else ():
-                    yield f"{name}_l{k}{suffix}", (size,)
-
-    @property
-    def cell(self) -> Cell:
-        """The cell of all layers. Raises UserError where they have several."""
-        return self._only("cell", [shape.cell for shape in self.shapes])
-
-    @property
-    def connections(self) -> Connections:
-        """The weights that the cell of all layers uses."""
-        return self._only("cell", [shape.connections for shape in self.shapes])
-
-    @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """The size of each state, in all layers: proj_size or hidden_size for the first, hidden_size for the others."""
-        return self._only("states", [shape.state_sizes for shape in self.shapes])
-
-    def _only(self, what: str, each: Sequence[Any]) -> Any:
-        if any(one is not each[0] and one != each[0] for one in each):
-            raise UserError(f"the layers of {self} differ in their {what}: ask each of .shapes")
-        return each[0]
-
-    @property
-    def output_size(self) -> int:
-        """Features of the output: both directions together."""
-        return self.shapes[-1].output_size
-
-    @property
-    def all_weights(self) -> list[list[nn.Parameter]]:
-        """The weights, one list for each layer and direction, as in torch.nn; without learned initial states."""
-        return [
-            [getattr(self, f"{PARTS[part]}_l{k}{suffix}") for part in layer.weights()]
-            for k, layer in enumerate(self.shapes)
-            for suffix in self._suffixes()
-        ]
+        form = Form(bias, batch_first, bidirectional, proj_size)
+        self._set_up(cell, input_size, hidden_size, form, Given.of(options))
+        for each in self.shapes if proj_size else ():
+            check_projection(each.cell)
+        self._make_weights(device, dtype)
 
     def reset_parameters(self) -> None:
         """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order; learned initial states are zero."""
         for name, weight in self.named_parameters():
-            place = _LAYER_OF.search(name)
-            layer = self.shapes[int(place[1]) if place else 0]
+            layer = self.layer_of(name)
             if name.startswith(INITIAL):
                 nn.init.zeros_(weight)
                 continue
             bound = 1.0 / math.sqrt(layer.hidden_size)
             nn.init.uniform_(weight, -bound, bound)
-            if name.startswith("vector_l") and isinstance(layer.cell.vectors, Mapping):
-                for row, vector in zip(weight, layer.connections.vector, strict=True):
-                    value = layer.cell.vectors[vector]
-                    if value is not None:
-                        nn.init.constant_(row, value)
+            if name.startswith("vector_l"):
+                self._set_vectors(layer, weight)
 
     def flatten_parameters(self) -> None:
         """Does nothing: kept so that code written for torch.nn runs unchanged.
@@ -238,9 +144,7 @@ class Recurrent(nn.Module):
         """
 
     def extra_repr(self) -> str:
-        names = [shape.cell.name for shape in self.shapes]
-        text = names[0] if len(set(names)) == 1 else f"[{', '.join(names)}]"
-        text = f"{text}, " if type(self) is Recurrent else ""
+        text = f"{self.names()}, " if type(self) is Recurrent else ""
         text += f"{self.input_size}, {self.hidden_size}"
         defaults = {
             "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
@@ -248,68 +152,6 @@ class Recurrent(nn.Module):
             "precision": None,
         }  # fmt: skip
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
-
-    def request(self, x: Any = None, steps: int | None = None) -> Request | Stack:
-        """What an engine is asked to run, for the input ``x`` as the layer takes it; None: any, of so many steps."""
-        steps, rows = (steps, None) if x is None else steps_and_rows(x, self.batch_first)
-        return self._request(self._weights(), steps, rows)
-
-    def _request(
-        self, weights: tuple[tuple[Weights, ...], ...], steps: int | None, rows: int | None
-    ) -> Request | Stack:
-        bf16, how = self.precision == "bf16", (self.dropout, self.training)
-        if self._alike:
-            one = self.shapes[0]
-            return Request(one.cell, one.connections, weights, one.bias, *how, bf16, steps, rows)
-        requests = (
-            Request(one.cell, one.connections, (directions,), one.bias, 0.0, self.training, bf16, steps, rows)
-            for one, directions in zip(self.shapes, weights, strict=True)
-        )
-        return Stack(tuple(requests), *how, self.residual)
-
-    def _weights(self) -> tuple[tuple[Weights, ...], ...]:
-        """Per layer and direction; gathered once, and again when one of the parameters is another."""
-        names, parameters = tuple(self._parameters), tuple(self._parameters.values())
-        held_names, held, weights = self.__dict__.get("_held_weights", ((), (), ()))
-        if names and held_names == names and all(map(operator.is_, held, parameters)):
-            return weights
-        weights = tuple(
-            tuple(
-                Weights(**{part: getattr(self, f"{name}_l{layer}{suffix}", None) for part, name in PARTS.items()})  # type: ignore[arg-type]
-                for suffix in self._suffixes()
-            )
-            for layer in range(self.num_layers)
-        )
-        parts = (part for layer in weights for direction in layer for part in vars(direction).values())
-        found = {id(part) for part in parts if isinstance(part, Tensor)}
-        own = all(isinstance(parameter, nn.Parameter) for parameter in parameters)  # not lent by functional_call
-        all_weights = {id(p) for name, p in self._parameters.items() if not name.startswith(INITIAL)}
-        if own and found == all_weights and not torch.compiler.is_compiling():
-            self.__dict__["_held_weights"] = names, parameters, weights
-        return weights
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_held_weights"}
-
-    def initial_states(self, batch: int, like: Tensor) -> States:
-        """What a run starts from where no state is given, (layers D, B, size) each: zero, or what was learned.
-
-        The states are flat, as :class:`gatewise.layers.states.StateLayout` has them.
-        """
-        if not self.learned_state:
-            return tuple(
-                torch.zeros((rows, batch, size), dtype=like.dtype, device=like.device)
-                for _, rows, size in self.layout.rows
-            )
-
-        def learned(name: str, k: int) -> Tensor:
-            both = torch.stack([getattr(self, f"{name}_l{k}{suffix}") for suffix in self._suffixes()])
-            return both.to(like).unsqueeze(1).expand(-1, batch, -1)
-
-        layers = enumerate(self.shapes)
-        return self.layout.of_layers(
-            [tuple(learned(name, k) for name, _ in shape.initial_states()) for k, shape in layers]
-        )
 
     def forward(
         self,
@@ -362,38 +204,14 @@ class Recurrent(nn.Module):
         return again, self.layout.returned(final)
 
     def _run(
-        self, x: Tensor, lengths: Tensor | None, states: tuple[Tensor, ...] | None, embedding: Tensor | None = None
-    ) -> tuple[Tensor, Any]:
+        self, x: Tensor, lengths: Tensor | None, states: States | None, embedding: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         if x.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        tokens = not x.is_floating_point()
-        if states is None:
-            states = self.initial_states(x.shape[1], self._some_weight(x) if tokens else x)
-        else:
-            for state, (label, rows, size) in zip(states, self.layout.rows, strict=True):
-                if state.shape != (rows, x.shape[1], size):
-                    raise RuntimeError(f"Expected {label} size {(rows, x.shape[1], size)}, got {list(state.shape)}")
-        if lengths is not None:
-            # What stands in the padding, NaN included, must not reach a weight's gradient: a sequence's last input
-            # stands there instead, where the cell is as well defined as anywhere.
-            last = torch.minimum(torch.arange(x.shape[0]).unsqueeze(1), lengths - 1)
-            x = x[last.to(x.device), torch.arange(x.shape[1], device=x.device)]
-        given: Input = (
-            Tokens(x.long(), self.input_size if embedding is None else len(embedding), embedding) if tokens else x
-        )
-        known = not torch.compiler.is_compiling()  # there, sizes may be symbols
-        weights, weight_drop = self._weights(), self.weight_drop
-        if self.training and (weight_drop or self._masked):
-            weights = with_noise(weights, self.shapes, x, weight_drop)
-        request = self._request(weights, *(x.shape[:2] if known else (None, None)))
-        engine = choose(request, self.engine)
-        if isinstance(request, Request):
-            return engine.run(request, given, lengths, states)
-        output, finals = run_layers(engine, request, given, lengths, self.layout.by_layer(states))
-        return output, self.layout.of_layers(finals)
-
-    def _some_weight(self, otherwise: Tensor) -> Tensor:
-        for weight in self._parameters.values():
-            if weight is not None:
-                return weight
-        return next(self.parameters(), otherwise)  # parametrized weights are a submodule's
+        for state, (label, rows, size) in zip(states or (), self.layout.rows, strict=states is not None):
+            if state.shape != (rows, x.shape[1], size):
+                raise RuntimeError(f"Expected {label} size {(rows, x.shape[1], size)}, got {list(state.shape)}")
+        if x.is_floating_point():
+            return self._run_cells(x, lengths, states)
+        vocabulary = self.input_size if embedding is None else len(embedding)
+        return self._run_cells(x, lengths, states, lambda tokens: Tokens(tokens.long(), vocabulary, embedding))

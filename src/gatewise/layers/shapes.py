@@ -36,6 +36,7 @@ class LayerShape:
         proj_size: size of its projected output, 0 without a projection.
         bias: whether its projections have biases.
         directions: 1, or 2.
+        kernel: pixels of a product's kernel along each axis; none where it is a matrix.
     """
 
     cell: Cell
@@ -45,6 +46,7 @@ class LayerShape:
     proj_size: int
     bias: bool
     directions: int
+    kernel: tuple[int, ...] = ()
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -61,9 +63,9 @@ class LayerShape:
         H, used = self.hidden_size, self.connections
         shapes: dict[str, tuple[int, ...]] = {}
         if used.input:
-            shapes["input"] = (len(used.input) * H, self.input_size)
+            shapes["input"] = (len(used.input) * H, self.input_size, *self.kernel)
         if used.dense:
-            shapes["recurrent"] = (len(used.dense) * H, self.state_sizes[0])
+            shapes["recurrent"] = (len(used.dense) * H, self.state_sizes[0], *self.kernel)
         if used.input and self.bias:
             shapes["input_bias"] = (len(used.input) * H,)
         if used.dense and self.bias:
@@ -116,7 +118,7 @@ def resolve_each(cells: Sequence[Any]) -> list[Cell]:
 
 def shapes_of(
     cells: Sequence[Cell], sizes: Sequence[int], input_size: int, proj_size: int, bias: bool, directions: int,
-    residual: bool,
+    residual: bool, kernel: tuple[int, ...] = (),
 ) -> tuple[LayerShape, ...]:  # fmt: skip
     """The layers from the lowest up, each fed with the output of the one below.
 
@@ -130,7 +132,7 @@ def shapes_of(
         if key not in used:
             used[key] = connections(cell, hidden)
         below = shapes[-1].output_size if shapes else input_size
-        shapes.append(LayerShape(cell, used[key], below, hidden, proj_size, bias and cell.biased, directions))
+        shapes.append(LayerShape(cell, used[key], below, hidden, proj_size, bias and cell.biased, directions, kernel))
     if residual:
         _check_residual(shapes)
     return tuple(shapes)

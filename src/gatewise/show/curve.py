@@ -16,13 +16,14 @@ from gatewise.training.checkpoint import replacing
 TRAIN, HELDOUT = "#4269d0", "#d1495b"
 
 
-def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> None:
+def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, loss_unit: str = "nats per token") -> None:
     """Draw ``metrics.csv`` as an SVG.
 
     Args:
         rows: the metrics, as :meth:`gatewise.training.Run.read_metrics` gives them.
         path: where the picture goes; replaced whole.
         title: what the run was.
+        loss_unit: of the loss.
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -37,7 +38,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
             f"{points[-1][1]:.3f}", points[-1], textcoords="offset points", xytext=(6, 0), va="center", color=colour
         )
     axes.set_xlabel("training step")
-    axes.set_ylabel("loss (nats per token)")
+    axes.set_ylabel(f"loss ({loss_unit})")
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)  # a folder's name may have a $
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.5, alpha=0.4)
@@ -50,6 +51,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
         figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
-def draw_run(run: Run) -> None:
+def draw_run(run: Run, loss_unit: str = "nats per token") -> None:
     """Draw a run's ``curve.svg``."""
-    draw_curve(run.read_metrics(), run.curve_file, f"{run.folder.name}: {run.read_config()['settings']['cell']}")
+    title = f"{run.folder.name}: {run.read_config()['settings']['cell']}"
+    draw_curve(run.read_metrics(), run.curve_file, title, loss_unit)

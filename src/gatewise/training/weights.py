@@ -13,7 +13,7 @@ from torch import nn
 from gatewise.cells import Cell
 from gatewise.errors import UnsupportedOperationError, UserError
 from gatewise.graph import trace
-from gatewise.layers import Recurrent
+from gatewise.layers import CellLayer
 from gatewise.training.checkpoint import read_about, read_tensors
 from gatewise.training.run import Run
 from gatewise.training.settings import check_cell
@@ -52,7 +52,7 @@ def load_model(run: Run, build: Callable[[dict[str, Any]], Model]) -> Model:
 
 def cells_of(model: nn.Module) -> list[Cell]:
     """The cells of a model's recurrent layers, one a layer."""
-    return [shape.cell for module in model.modules() if isinstance(module, Recurrent) for shape in module.shapes]
+    return [shape.cell for module in model.modules() if isinstance(module, CellLayer) for shape in module.shapes]
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -26,6 +26,8 @@ class NativeEngine:
     name = "native"
 
     def refuses(self, request: Request) -> str | None:
+        if request.convolution:
+            return "native multiplies by matrices, it does not convolve"
         weight = request.some_weight
         if weight is not None and weight.device.type != "cpu":
             return f"native runs on a CPU, not on {weight.device.type}"

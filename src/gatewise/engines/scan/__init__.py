@@ -31,6 +31,8 @@ class ScanEngine:
     name = "scan"
 
     def refuses(self, request: Request) -> str | None:
+        if request.convolution:
+            return "scan multiplies by matrices, it does not convolve"
         found = _linear(request.cell)
         if isinstance(found, NotLinear):
             return f"scan: {found.why}"

@@ -1,0 +1,94 @@
+"""Commands of the frames task: train, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.data import read_frames
+from gatewise.errors import UserError
+from gatewise.show.frames import draw_frames_run, film_of
+from gatewise.training import Run
+from gatewise.training.checkpoint import replacing
+from gatewise.training.frames_settings import FramesSettings
+from gatewise.training.frames_source import FramesSource
+from gatewise.training.settings import settings_from
+from gatewise.training.trained_frames import load_frames_run
+
+
+@train_app.command(name="frames")
+@with_settings(FramesSettings)
+def train_frames_command(
+    folder: Annotated[
+        Path | None,
+        Parameter(
+            group=GROUPS["Data"],
+            help="A .npy file (frames, height, width[, channels]), a folder of them, or a folder of pictures or of "
+            "such folders; without one, moving digits: real ones in synthetic motion.",
+        ),
+    ] = None,
+    /,
+    *,
+    cell_file: CellFile = None,
+    out: Out = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a forecaster of a video's next frames, measure it on held-out sequences beside copying the last frame.
+
+    The cell's products are convolutions. Without `--minutes` or `--epochs` it trains for three minutes. Ctrl-C saves;
+    `gatewise resume RUN` goes on. The run's folder gets a strip of pictures and a film.
+    """
+    load_cell_file(cell_file)
+    settings = settings_from(FramesSettings, chosen)
+    carry_out("frames", FramesSource(folder), settings, out, cell_file, tensorboard, json_, quiet)
+
+
+@app.command(name="predict")
+def predict_command(
+    run: Annotated[Path, Parameter(help="The folder of a trained frames run.")],
+    folder: Annotated[Path, Parameter(help="Frames to go on from, as `train frames` takes them.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Where they go: .gif (a film) or .npy (frames, height, width[, channels]).")],
+    frames: Annotated[int | None, Parameter(help="How many (default: as many as it learned to predict).")] = None,
+    cell_file: CellFile = None,
+) -> None:
+    """Predict the frames that come after those of a video; of several videos, the first."""
+    load_cell_file(cell_file)
+    if out.suffix.lower() not in (".gif", ".npy"):
+        raise UserError(f"--out {out}: want a name that ends in .gif or .npy")
+    if frames is not None and frames < 1:
+        raise UserError(f"--frames {frames}: want a number above 0")
+    trained = load_frames_run(run)
+    clip = read_frames(folder, trained.size)[0]
+    predicted = trained.predict(clip.frames, frames)
+    if out.suffix.lower() == ".gif":
+        film_of(predicted, out)
+    else:
+        values = predicted.movedim(1, -1).numpy()
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            np.save(file, values[..., 0] if values.shape[-1] == 1 else values)
+    print(f"{len(predicted)} frames after the {len(clip.frames)} of {clip.name}: {out}")
+
+
+def _tell(run: Run, summary: dict[str, Any]) -> None:
+    scores = {"forecast": summary, **summary["baselines"]}
+    for name, score in scores.items():
+        alike = "" if score["ssim"] is None else f"  SSIM {score['ssim']:.3f}"
+        print(f"{name.replace('_', ' '):11}MSE {score['mse']:.5f}{alike}")
+    worst = summary["baselines"]["copy_last"]["mse"]
+    ratio = summary["mse"] / worst if worst else float("inf")
+    print(f"           {ratio:.2f} times the squared error of copying the last frame")
+    print(f"pictures   {run.folder / 'frames.png'}, {run.folder / 'frames.gif'}")
+
+
+ENDINGS["frames"] = Ending(draw_frames_run, _tell, ("predict {run} FOLDER --out next.gif", "explain {cell}"))

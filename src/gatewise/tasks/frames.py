@@ -1,0 +1,240 @@
+"""The frames task: predict the next frames of a video, and measure that against doing nothing clever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gatewise.data import Clip, moving_digits
+from gatewise.layers import FrameForecaster
+from gatewise.tasks.similarity import ssim
+
+AT_ONCE = 50
+"""Sequences that are measured together."""
+
+
+class Footage(Protocol):
+    """Where the sequences come from."""
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        """An epoch's batches to learn from, (T, B, C, height, width) each; the same for the same epoch."""
+        ...
+
+    @property
+    def held_out(self) -> Tensor:
+        """Sequences to measure with, (T, N, C, height, width)."""
+        ...
+
+
+class Lazy(Sequence[Tensor]):
+    """Batches that are made when they are asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], Tensor]) -> None:
+        self._places, self._make = range(count), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        found = self._places[place]
+        return Lazy(len(found), lambda i: self._make(found[i])) if isinstance(found, range) else self._make(found)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self._make, self._places)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Moving digits, made anew for every batch; the held-out ones show other digit images.
+
+    Attributes:
+        steps: frames of a sequence.
+        batch_size: sequences of a batch.
+        size: pixels of a frame's side.
+        digits: in a frame.
+        seed: fixes every batch.
+        count: batches of an epoch.
+        held: held-out sequences.
+    """
+
+    steps: int
+    batch_size: int
+    size: int = 32
+    digits: int = 2
+    seed: int = 0
+    count: int = 100
+    held: int = 200
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        def make(i: int) -> Tensor:
+            seed = (self.seed * 1_000_003 + epoch * self.count + i + 1) % (1 << 63)
+            return moving_digits(self.batch_size, self.steps, self.size, self.digits, "train", seed)
+
+        return Lazy(self.count, make)
+
+    @property
+    def held_out(self) -> Tensor:
+        # The same for every seed, so that runs can be compared.
+        return moving_digits(self.held, self.steps, self.size, self.digits, "test", seed=0)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All stretches of ``steps`` frames of the videos to learn from, in an order of the epoch's own.
+
+    Attributes:
+        train: videos to learn from.
+        heldout: other videos, or a later part of the same; cut into stretches that do not overlap.
+        steps: frames of a stretch.
+        batch_size: stretches of a batch.
+        seed: fixes the orders.
+        most: held-out stretches at most, evenly spread.
+    """
+
+    train: Sequence[Clip]
+    heldout: Sequence[Clip]
+    steps: int
+    batch_size: int
+    seed: int = 0
+    most: int = 200
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        places = [(clip, t) for clip in self.train for t in range(len(clip.frames) - self.steps + 1)]
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % (1 << 63))
+        order = torch.randperm(len(places), generator=generator).tolist()
+        size = min(self.batch_size, len(places))
+        chosen = [[places[i] for i in order[k * size : (k + 1) * size]] for k in range(len(places) // size)]
+        return Lazy(len(chosen), lambda i: self._cut(chosen[i]))
+
+    @property
+    def held_out(self) -> Tensor:
+        places = [(c, t) for c in self.heldout for t in range(0, len(c.frames) - self.steps + 1, self.steps)]
+        spread = torch.linspace(0, len(places) - 1, min(self.most, len(places))).long().tolist()
+        return self._cut([places[i] for i in spread])
+
+    def _cut(self, places: Sequence[tuple[Clip, int]]) -> Tensor:
+        return torch.stack([clip.frames[t : t + self.steps] for clip, t in places], dim=1)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good predicted frames are.
+
+    Attributes:
+        mse: mean squared error of a pixel, 0 to 1 being black to white.
+        ssim: structural similarity; NaN for frames of less than 11 pixels.
+        mse_by_horizon: the same by how far ahead: the first is the next frame's.
+        ssim_by_horizon: likewise.
+    """
+
+    mse: float
+    ssim: float
+    mse_by_horizon: list[float]
+    ssim_by_horizon: list[float]
+
+    @staticmethod
+    def of(predicted: Tensor, truth: Tensor) -> Score:
+        """Of (horizon, N, C, height, width)."""
+        squared = ((predicted - truth) ** 2).mean((1, 2, 3, 4)).tolist()
+        parts = zip(predicted.split(AT_ONCE, 1), truth.split(AT_ONCE, 1), strict=True)
+        alike = torch.cat([ssim(one, other) for one, other in parts], 1).mean(1).tolist()
+        return Score(sum(squared) / len(squared), sum(alike) / len(alike), squared, alike)
+
+
+def copy_last(given: Tensor, horizon: int) -> Tensor:
+    """The last given frame, again and again."""
+    return given[-1:].expand(horizon, -1, -1, -1, -1)
+
+
+def mean_given(given: Tensor, horizon: int) -> Tensor:
+    """The mean of the given frames, again and again."""
+    return given.mean(0, keepdim=True).expand(horizon, -1, -1, -1, -1)
+
+
+BASELINES: Mapping[str, Callable[[Tensor, int], Tensor]] = {"copy_last": copy_last, "mean_given": mean_given}
+"""Predictions without learning, by name: (given frames, horizon) -> frames."""
+
+
+class FramesTask:
+    """Predict ``outputs`` frames from ``inputs`` given ones.
+
+    The loss is the cross-entropy of a pixel with its true brightness as the probability of white, as in Shi et al.
+    2015: −x log x̂ − (1 − x) log(1 − x̂), in nats. Like the squared error it is least at the mean of what may come;
+    unlike the squared error it does not fade where a pixel is wrong and sure.
+
+    Args:
+        footage: where the sequences come from.
+        inputs: given frames.
+        outputs: frames to predict.
+
+    Example:
+        >>> task = FramesTask(Digits(steps=5, batch_size=2, held=3), inputs=3, outputs=2)
+        >>> task.batches(epoch=0)[0].shape
+        torch.Size([5, 2, 1, 32, 32])
+    """
+
+    unit, loss_unit = "frames", "nats per pixel"
+
+    def __init__(self, footage: Footage, inputs: int, outputs: int) -> None:
+        self.footage, self.inputs, self.outputs = footage, inputs, outputs
+        self.heldout = footage.held_out
+        self.batch_size = self.batches(0)[0].shape[1]
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        """The epoch's batches, (T, B, C, height, width) each."""
+        return self.footage.batches(epoch)
+
+    def size(self, batch: Tensor) -> int:
+        """Frames in a batch, given and to be predicted."""
+        return batch.shape[0] * batch.shape[1]
+
+    def loss(
+        self, model: FrameForecaster, batch: Tensor, state: None = None, share: float = 1.0
+    ) -> tuple[Tensor, None]:
+        """Mean cross-entropy of the predicted frames' pixels, in nats.
+
+        In the first half of the budget the horizon grows from two frames to all: what comes next is learned sooner than
+        what comes later, and is a part of it.
+        """
+        horizon = min(self.outputs, 2 + int(2 * share * max(0, self.outputs - 1)))
+        logits = model.logits(batch[: self.inputs], horizon)
+        return F.binary_cross_entropy_with_logits(logits, batch[self.inputs : self.inputs + horizon]), None
+
+    def held_out(self, model: FrameForecaster) -> dict[str, float]:
+        """Loss and mean squared error on the first held-out sequences."""
+        part = self.heldout[:, :AT_ONCE]
+        predicted, truth = predict(model, part[: self.inputs], self.outputs), part[self.inputs :]
+        loss = F.binary_cross_entropy(predicted, truth)
+        return {"loss": loss.item(), "mse": F.mse_loss(predicted, truth).item()}
+
+    def figures(self, loss: float) -> Mapping[str, float]:
+        return {}
+
+    def measure(
+        self, model: FrameForecaster, progress: Callable[[int], None] | None = None
+    ) -> tuple[Score, dict[str, Score]]:
+        """The model's score on all held-out sequences, and those of the baselines."""
+        given, truth = self.heldout[: self.inputs], self.heldout[self.inputs :]
+        score = Score.of(predict(model, given, self.outputs, progress), truth)
+        return score, {name: Score.of(guess(given, self.outputs), truth) for name, guess in BASELINES.items()}
+
+
+@torch.inference_mode()
+def predict(
+    model: FrameForecaster, given: Tensor, horizon: int, progress: Callable[[int], None] | None = None
+) -> Tensor:
+    """The next frames of (T, N, C, height, width): (horizon, N, C, height, width)."""
+    training = model.training
+    model.eval()
+    parts = []
+    for part in given.split(AT_ONCE, 1):
+        parts.append(model(part, horizon))
+        if progress is not None:
+            progress(part.shape[1])
+    model.train(training)
+    return torch.cat(parts, 1)

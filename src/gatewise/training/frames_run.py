@@ -1,0 +1,92 @@
+"""``train frames`` from end to end: videos, model, held-out measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from gatewise.engines import which
+from gatewise.layers import FrameForecaster
+from gatewise.tasks.frames import FramesTask
+from gatewise.training.frames_settings import FramesSettings
+from gatewise.training.frames_source import FramesSource, footage, same_clips
+from gatewise.training.learner import torch_learner
+from gatewise.training.lifecycle import Job, check_memory
+from gatewise.training.metrics import finite
+from gatewise.training.progress import Reporter
+from gatewise.training.run import Run
+from gatewise.training.trained_frames import TrainedFrames, load_frames_run
+from gatewise.training.weights import check_equations, fingerprint
+
+
+class FramesTraining:
+    """Forecasters of frames."""
+
+    name = "frames"
+    settings = FramesSettings
+
+    def source(self, data: dict[str, Any]) -> FramesSource:
+        return FramesSource.from_config(data)
+
+    def prepare(
+        self, source: FramesSource, settings: FramesSettings, run: Run | None, say: Callable[[str], None]
+    ) -> Job:
+        clips = source.read(settings) if run is None else same_clips(run, source, settings)
+        task = FramesTask(footage(clips, settings), settings.inputs, settings.outputs)
+        config = model_config(settings, task.heldout.shape[2])
+        check_memory(lambda: FrameForecaster(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
+        torch.manual_seed(settings.seed)
+        model = FrameForecaster(**config, engine=settings.engine)
+        model.set_brightness(task.batches(0)[0].mean().item())
+        engine = which(model)  # one that cannot run this cell is refused here, before anything is written
+        if run is not None and run.last_file.exists():
+            check_equations(run.last_file, model)
+        about = {
+            "model": config, "equations": fingerprint(model), "inputs": settings.inputs, "outputs": settings.outputs,
+            "size": settings.size,
+        }  # fmt: skip
+        channels, height, width = task.heldout.shape[2:]
+        kind = "synthetic motion of real digits" if source.path is None else f"{len(clips)} video(s)"
+        coloured = "" if channels == 1 else f" in {channels} channels"
+        introduction = (
+            f"{source.name} ({kind}): {settings.inputs} frames given, {settings.outputs} to predict, {width} x {height}"
+            f" pixels{coloured}, {task.heldout.shape[1]} sequences held out; "
+            f"{settings.cell}, {settings.layers} x {settings.hidden} channels"
+        )
+
+        def measure(run: Run, report: Reporter, check: Callable[[], None]) -> Mapping[str, Any]:
+            return _measure(load_frames_run(run.folder), task, report, check)
+
+        learner = torch_learner(model, task, settings)
+        name = f"{source.name}-{'-'.join(settings.cells)}"
+        return Job(name, source.to_config(clips), learner, engine, about, [introduction], measure)
+
+    def load(self, run: Run) -> TrainedFrames:
+        return load_frames_run(run.folder)
+
+
+def model_config(settings: FramesSettings, channels: int) -> dict[str, Any]:
+    """What :class:`gatewise.layers.FrameForecaster` is made with."""
+    stack = settings.stack()
+    return {
+        "channels": channels, "cell": stack["cell"], "hidden_channels": stack["hidden_size"],
+        "num_layers": stack["num_layers"], "kernel_size": settings.kernel, "patch": settings.patch,
+        "dropout": settings.dropout, **settings.noise(),
+    }  # fmt: skip
+
+
+def _measure(
+    trained: TrainedFrames, task: FramesTask, report: Reporter, check: Callable[[], None]
+) -> Mapping[str, Any]:
+    """The scores on all that is held out, the baselines' beside them."""
+    with report.counting("measuring what is held out", task.heldout.shape[1]) as counted:
+
+        def progress(amount: int) -> None:
+            counted(amount)
+            check()
+
+        score, baselines = task.measure(trained.model, progress)
+    return {**finite(asdict(score)), "baselines": {name: finite(asdict(one)) for name, one in baselines.items()}}

@@ -1,0 +1,78 @@
+"""``train frames`` and ``predict`` as commands: what they write and say, what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SMALL = ("--hidden", 4, "--layers", 1, "--batch", 4, "--inputs", 3, "--outputs", 2, "--epochs", 1, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Forty coloured pictures, a wandering stripe."""
+    folder = tmp_path_factory.mktemp("film")
+    for t in range(40):
+        frame = np.zeros((12, 14, 3), np.uint8)
+        frame[:, t % 12 : t % 12 + 2] = (250, 120, 10)
+        Image.fromarray(frame).save(folder / f"frame{t}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(gatewise_, pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    answer = gatewise_("train", "frames", pictures, *SMALL, "--out", folder, "--json")
+    assert answer.code == 0, answer
+    return folder, answer.out
+
+
+def test_training_says_how_it_compares_and_draws(run):
+    folder, out = run
+    summary = json.loads(out.splitlines()[-1])
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert f"forecast   MSE {summary['mse']:.5f}  SSIM {summary['ssim']:.3f}" in out
+    assert f"copy last  MSE {summary['baselines']['copy_last']['mse']:.5f}" in out
+    ratio = summary["mse"] / summary["baselines"]["copy_last"]["mse"]
+    assert f"{ratio:.2f} times the squared error of copying the last frame" in out
+    strip = np.asarray(Image.open(folder / "frames.png").convert("RGB"))
+    assert (strip == [250, 120, 10]).all(-1).any()  # in colour
+    with Image.open(folder / "frames.gif") as film:
+        assert getattr(film, "n_frames", 1) == 5
+    assert "forecast" in (folder / "frames.svg").read_text()
+    assert "nats per pixel" in (folder / "curve.svg").read_text()
+
+
+def test_predicting_goes_on_from_new_frames(gatewise_, run, pictures, tmp_path):
+    answer = gatewise_("predict", run[0], pictures, "--out", tmp_path / "next.npy", "--frames", 4)
+    assert (answer.code, answer.out) == (0, f"4 frames after the 40 of {pictures.name}: {tmp_path / 'next.npy'}\n")
+    frames = np.load(tmp_path / "next.npy")
+    assert frames.shape == (4, 12, 14, 3)
+    assert frames.min() >= 0
+    assert frames.max() <= 1
+    assert gatewise_("predict", run[0], pictures, "--out", tmp_path / "next.gif").code == 0
+    with Image.open(tmp_path / "next.gif") as film:
+        assert getattr(film, "n_frames", 1) == 2
+
+
+def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_path):
+    folder, _ = run
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "next.gif"
+    for arguments, message in (
+        (("train", "frames", tmp_path / "nowhere"), f"{tmp_path / 'nowhere'}: does not exist"),
+        (("train", "frames", tmp_path / "empty"), f"{tmp_path / 'empty'}: no frames in it"),
+        (("train", "frames", pictures, "--inputs", 30), f"{pictures.name}: 40 frames, but 80 are needed, 40 to learn"),
+        (("train", "frames", "--cell", "grru"), "no cell is called 'grru': did you mean 'gru'?"),
+        (("train", "frames", "--kernel", 2), "--kernel: kernel_size 2: an even kernel has no middle"),
+        (("train", "frames", "--size", 8), "moving digits: a frame of 8 pixels is too small to move in"),
+        (("predict", folder, pictures, "--out", tmp_path / "next.mp4"), f"--out {tmp_path / 'next.mp4'}: want a name"),
+        (("predict", folder, pictures, "--out", out, "--frames", 0), "--frames 0: want a number above 0"),
+        (
+            ("predict", trained, pictures, "--out", out),
+            f"{trained}/config.toml: a run of the task 'text', not of frames",
+        ),
+    ):
+        assert refused(*arguments).startswith(f"gatewise: {message}"), arguments
+    assert not out.exists()

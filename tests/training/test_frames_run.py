@@ -1,0 +1,149 @@
+"""Training on frames from end to end: what is written, what is measured, resuming to the bit, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from gatewise import UserError, load
+from gatewise.data import read_frames
+from gatewise.training import TRAININGS, fit, resume
+from gatewise.training import learner as learners
+from gatewise.training.checkpoint import read_tensors
+from gatewise.training.frames_settings import FramesSettings
+from gatewise.training.frames_source import FramesSource
+from gatewise.training.lifecycle import train
+from gatewise.training.settings import settings_from
+
+SMALL = {
+    "hidden": 6, "batch": 4, "inputs": 3, "outputs": 2, "epochs": 2, "threads": 1, "patch": 2, "dropout": 0.2,
+    "lr": 0.02,
+}  # fmt: skip
+
+
+def settings_of(**chosen) -> FramesSettings:
+    return settings_from(FramesSettings, SMALL | chosen)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """A bright square that moves one pixel a step, in five videos."""
+    folder = tmp_path_factory.mktemp("videos")
+    for n in range(5):
+        frames = np.zeros((12, 12, 16), np.uint8)
+        for t in range(12):
+            frames[t, 2 + n : 5 + n, t % 14 : t % 14 + 3] = 200
+        np.save(folder / f"{n}.npy", frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(videos, tmp_path_factory):
+    run, summary = train(TRAININGS["frames"], FramesSource(videos), settings_of(), tmp_path_factory.mktemp("a") / "run")
+    return run, summary
+
+
+def test_the_summary_is_of_the_last_videos_and_can_be_computed_again(trained, videos):
+    run, summary = trained
+    assert json.loads(run.summary_file.read_text()) == summary
+    assert summary["task"] == "frames"
+    clip = read_frames(videos)[-1].frames  # a fifth of five is held out
+    model, squares, copied, alike = load(run.folder), [], [], []
+    for start in (0, 5):
+        given, truth = clip[start : start + 3], clip[start + 3 : start + 5].numpy()
+        predicted = model.predict(given).numpy()
+        squares.append((predicted - truth) ** 2)
+        copied.append((given[-1].numpy() - truth) ** 2)
+        alike += [
+            [
+                structural_similarity(
+                    p[0], t[0], data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+                )
+                for p, t in zip(predicted, truth, strict=True)
+            ]
+        ]
+    np.testing.assert_allclose(summary["mse"], np.mean(squares), rtol=1e-4)
+    np.testing.assert_allclose(summary["mse_by_horizon"], np.mean(squares, (0, 2, 3, 4)), rtol=1e-4)
+    np.testing.assert_allclose(summary["ssim_by_horizon"], np.mean(alike, 0), rtol=1e-3)
+    np.testing.assert_allclose(summary["baselines"]["copy_last"]["mse"], np.mean(copied), rtol=1e-4)
+    assert set(summary["baselines"]["mean_given"]) == {"mse", "ssim", "mse_by_horizon", "ssim_by_horizon"}
+
+
+def test_it_learns(videos, tmp_path):
+    settings = settings_of(epochs=20, dropout=0.0, hidden=12)
+    _, summary = train(TRAININGS["frames"], FramesSource(videos), settings, tmp_path / "run")
+    assert summary["mse"] < 0.5 * summary["baselines"]["copy_last"]["mse"]
+
+
+class Killed(BaseException):
+    """As abrupt as can be had without a second process."""
+
+
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    step, left = learners.TorchLearner.step, iter(range(7))
+
+    def dying(*arguments):
+        if next(left, None) is None:
+            raise Killed
+        return step(*arguments)
+
+    monkeypatch.setattr(learners.TorchLearner, "step", dying)
+    with pytest.raises(Killed):
+        train(TRAININGS["frames"], FramesSource(videos), settings_of(), tmp_path / "torn")
+    monkeypatch.setattr(learners.TorchLearner, "step", step)
+    torch.manual_seed(99)
+    run, summary = resume(tmp_path / "torn")
+    whole, expected = trained
+    for file in ("weights_file", "last_file", "best_file"):
+        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    timed = ("seconds", "frames_per_second")
+    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+
+
+def test_other_frames_are_not_gone_on_with(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 8, 8)))
+    source = FramesSource(tmp_path / "a.npy")
+    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        train(TRAININGS["frames"], source, settings_of(), tmp_path / "run")
+    np.save(tmp_path / "a.npy", np.random.default_rng(1).random((30, 8, 8)))
+    with pytest.raises(UserError, match=r"a.npy: are not the frames that .*run was trained on; bring those back"):
+        resume(tmp_path / "run")
+
+
+def test_frames_of_another_kind_are_not_predicted(trained):
+    model = load(trained[0].folder)
+    assert model.predict(torch.zeros(1, 1, 7, 9), horizon=4).shape == (4, 1, 7, 9)  # any size, any number
+    for frames in (torch.zeros(3, 3, 8, 8), torch.zeros(0, 1, 8, 8), torch.zeros(3, 8, 8)):
+        with pytest.raises(UserError, match=r"learned from frames of 1 channel\(s\), got frames of the shape"):
+            model.predict(frames)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"kernel": 4}, "--kernel: kernel_size 4: an even kernel has no middle"),
+        ({"inputs": 0}, "--inputs 0: want a number above 0"),
+        ({"outputs": 2.5}, "--outputs 2.5: want a whole number"),
+        ({"digits": 10}, "--digits 10: too large; give at most 9"),
+        ({"precision": "bf16"}, "--precision bf16: want float32"),
+        ({"cell": "gru-befor"}, "no cell is called 'gru-befor': did you mean 'gru-before'?"),
+        ({"heldout": 0}, "--heldout 0: want a number above 0"),
+    ],
+    ids=str,
+)
+def test_bad_settings_name_the_option(chosen, message):
+    with pytest.raises(UserError) as caught:
+        settings_of(**chosen)
+    assert str(caught.value).startswith(message)
+
+
+def test_an_engine_that_does_not_convolve_is_refused_before_anything_is_written(videos, tmp_path):
+    with pytest.raises(UserError, match="engine 'native' cannot run this: native multiplies by matrices"):
+        train(TRAININGS["frames"], FramesSource(videos), settings_of(engine="native"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
