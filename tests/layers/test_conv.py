@@ -181,7 +181,7 @@ def test_gradients_are_those_of_finite_differences(cell):
         ("indrnn", ()),
         (gatewise.layer_norm("gru"), (("r", "z", "n"),)),
     ],
-    ids=str,
+    ids=["gru", "gru-before", "lstm", "mut3", "indrnn", "layer norm"],
 )
 def test_what_multiplies_one_value_is_one_convolution(cell, together, monkeypatch):
     layer = ConvRecurrent(cell, C, H, 3)
