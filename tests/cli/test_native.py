@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
     """A cache folder of its own, not there yet; kernels are compiled in a hurry."""
     monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GATEWISE_CXXFLAGS", "-O0")
-    monkeypatch.setattr(build, "_cells", {})  # and what other tests have loaded is not seen, nor kept for them
+    monkeypatch.setattr(build._known, "_held", {})  # and what other tests have loaded is not seen, nor kept for them
     monkeypatch.setattr(build, "_kernels", {})
     compiler.forget_compiler()
     yield tmp_path / "cache"

@@ -158,7 +158,7 @@ def test_a_kernel_is_found_again_by_its_key(dtype, bf16, monkeypatch):
     key = build.kernel(resolve("gru"), dtype, bf16)
     before = build.kernel_named(key)
     monkeypatch.setattr(build, "_kernels", {})
-    monkeypatch.setattr(build, "_cells", {})
+    monkeypatch.setattr(build._known, "_held", {})
     found = build.kernel_named(key)
     assert found is not before
     assert found.dtype == dtype
