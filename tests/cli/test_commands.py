@@ -12,8 +12,8 @@ from gatewise.training import learner, load_text_run
 
 COMMANDS = {
     (): [
-        "train", "resume", "generate", "evaluate", "sample", "reconstruct", "interpolate", "compare", "probe", "cells",
-        "explain", "doctor", "--version",
+        "train", "resume", "generate", "evaluate", "predict", "sample", "reconstruct", "interpolate", "compare",
+        "probe", "cells", "explain", "doctor", "--version",
     ],
     ("compare",): ["text"],
     ("compare", "text"): [
@@ -24,7 +24,7 @@ COMMANDS = {
         "--cell", "--task", "--length", "--chrono", "--steps", "--minutes", "--hidden", "--batch", "--lr", "--clip",
         "--seed", "--threads", "--cell-file", "--out", "--json", "--quiet",
     ],
-    ("train",): ["text", "autoencode"],
+    ("train",): ["text", "frames", "autoencode"],
     ("train", "text"): [
         "--cell", "--cell-file", "--layers", "--hidden", "--embedding", "--batch", "--steps", "--lr", "--epochs",
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",
@@ -38,6 +38,11 @@ COMMANDS = {
         "--longest", "--window", "--samples", "--baseline", "--minutes", "--epochs", "--cell-file", "--encoding",
         "--out", "--json", "--quiet", "--tensorboard", "--recurrent-dropout",
     ],
+    ("train", "frames"): [
+        "--cell", "--cell-file", "--hidden", "--layers", "--kernel", "--patch", "--inputs", "--outputs", "--size",
+        "--digits", "--heldout", "--minutes", "--epochs", "--seed", "--out", "--json", "--quiet", "--tensorboard",
+    ],
+    ("predict",): ["RUN", "FOLDER", "--out", "--cell-file"],
     ("sample",): ["RUN", "--count", "-n", "--temperature", "--seed", "--cell-file"],
     ("reconstruct",): ["RUN", "--count", "--encoding", "--cell-file"],
     ("interpolate",): ["RUN", "--from", "--to", "--steps", "--way", "--cell-file"],

@@ -117,6 +117,7 @@ class TestFailure:
         process = multiprocessing.get_context("fork").Process(target=make)
         process.start()
         wait_for(child := tmp_path / "child")
+        time.sleep(0.5)  # the compiler may run before the process that started it goes on
         assert process.pid is not None
         os.kill(process.pid, by)
         process.join(10)
