@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dis
 import functools
-import inspect
+import types
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from gatewise.cells import Cell, Mask
@@ -50,42 +52,102 @@ class Remembered(Generic[Made]):
         return held.made
 
 
+_TRUSTED = {"builtins", "gatewise", "math", "numpy", "torch"}
+"""Packages whose modules, functions and classes stay as they are."""
+
+_ELSEWHERE = {"eval", "exec", "globals", "locals", "vars"}
+"""Functions through which a step reads what its code does not name."""
+
+_HARMLESS = {"step", "__init__", "__repr__", "__str__", "__eq__", "__hash__", "__init_subclass__"}
+"""Functions of a cell's class that its equations do not call; ``step`` is looked into."""
+
+
 def _constants(cell: Cell) -> dict[str, Any] | None:
     """What the equations may read beside their arguments: a cell's attributes and those of its class, the globals and
     the enclosing variables of ``step``; None where one may change unseen: the cell then has to be traced on every call.
+
+    Unseen are: what a function, a method, a property, another class or another module reads, and the inside of objects.
+    What is gatewise's or torch's own is trusted.
     """
-    names, scope, enclosing = _read_by(type(cell))
+    found: dict[str, Any] = {}
     try:
-        found = {name: _snapshot(value) for name, value in vars(cell).items()} if hasattr(cell, "__dict__") else {}
-        found |= {f"class {name}": _snapshot(getattr(cell, name)) for name in names}
-        found |= {f"global {name}": _snapshot(values[name]) for name, values in scope if name in values}
-        return found | {f"variable {name}": _snapshot(variable.cell_contents) for name, variable in enclosing}
+        for name, value in getattr(cell, "__dict__", {}).items():
+            found[name] = _snapshot(value)
+        for kind in type(cell).__mro__:
+            if kind in (Cell, Generic) or kind.__module__ in ("abc", "builtins"):
+                continue
+            found |= {f"{kind.__qualname__}.{name}": value for name, value in _of_class(kind, cell).items()}
+            if "step" in vars(kind) and not _trusted(kind.__module__):
+                found |= {f"{kind.__qualname__}.step {k}": v for k, v in _of_step(vars(kind)["step"]).items()}
     except (TypeError, ValueError, AttributeError):
         return None
+    return found
+
+
+def _of_class(kind: type, cell: Cell) -> dict[str, Any]:
+    """The attributes of one of a cell's classes. Raises TypeError for a function of which ``step`` may make use."""
+    found: dict[str, Any] = {}
+    for name, value in vars(kind).items():
+        if isinstance(value, types.MemberDescriptorType):  # of __slots__
+            found[name] = _snapshot(getattr(cell, name))
+        elif isinstance(value, types.FunctionType | property | classmethod | staticmethod) or hasattr(value, "__get__"):
+            if name not in _HARMLESS and not _trusted(kind.__module__) and not _is_constant(value):
+                raise TypeError
+        elif not name.startswith("__") and name != "_abc_impl":
+            found[name] = _snapshot(value)
+    return found
+
+
+def _of_step(step: Any) -> dict[str, Any]:
+    """What a ``step`` reads by its own names. Raises TypeError, and AttributeError where it is not a plain function."""
+    if hasattr(step, "__wrapped__"):  # the wrapper reads what it likes
+        raise TypeError
+    names = _globals_of(step.__code__)
+    if names is None:
+        raise TypeError
+    found = {"code": step.__code__, "defaults": _snapshot(step.__defaults__)}
+    found["named defaults"] = _snapshot(step.__kwdefaults__)
+    found |= {f"global {name}": _snapshot(step.__globals__[name]) for name in names if name in step.__globals__}
+    cells = zip(step.__code__.co_freevars, step.__closure__ or (), strict=True)
+    return found | {f"variable {name}": _snapshot(cell.cell_contents) for name, cell in cells if name != "__class__"}
 
 
 @functools.cache
-def _read_by(kind: type[Cell]) -> tuple[list[str], list[tuple[str, dict[str, Any]]], list[tuple[str, Any]]]:
-    """Where the numbers in a cell's equations may come from: attributes of the class, globals, enclosing variables."""
-    step = inspect.unwrap(kind.step)
-    code = step.__code__
-    classes = [c for c in kind.__mro__ if issubclass(c, Cell) and c is not Cell]
-    names = {n for c in classes for n, v in vars(c).items() if not n.startswith("_") and _is_number(v)}
-    names |= {n for c in classes for n in getattr(c, "__slots__", ())}
-    scope = [(name, step.__globals__) for name in code.co_names if _is_number(step.__globals__.get(name))]
-    cells = zip(code.co_freevars, step.__closure__ or (), strict=True)
-    return sorted(names), scope, [(name, variable) for name, variable in cells if name != "__class__"]
+def _globals_of(code: types.CodeType) -> frozenset[str] | None:
+    """Names that code, and the functions written inside it, look up as globals; None where it may read others."""
+    names: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname.startswith("IMPORT"):
+            return None
+        if instruction.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+            names.add(instruction.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            more = _globals_of(inner)
+            if more is None:
+                return None
+            names |= more
+    return None if names & _ELSEWHERE else frozenset(names)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | tuple | list) or (isinstance(value, Tensor) and value.numel() == 1)
+def _trusted(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] in _TRUSTED
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is a module, a function or a class that stays as it is."""
+    if isinstance(value, types.ModuleType):
+        return _trusted(value.__name__)
+    if isinstance(value, types.BuiltinFunctionType):  # of a module or a class, not of an object
+        return isinstance(value.__self__, types.ModuleType | type | None)
+    return isinstance(value, types.FunctionType | type) and _trusted(value.__module__)
 
 
 def _snapshot(value: Any) -> Any:
     """A value that stays as it is. Raises TypeError for what may change unseen."""
-    if isinstance(value, int | float | str | Mask | Graph | None):
+    if isinstance(value, int | float | complex | str | Mask | Graph | torch.dtype | torch.device | None):
         return value
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | set | frozenset):
         return tuple(map(_snapshot, value))
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
@@ -95,6 +157,6 @@ def _snapshot(value: Any) -> Any:
         inner = _constants(value)
         if inner is not None:
             return type(value), inner
-    if callable(value):
+    if _is_constant(value):
         return value
     raise TypeError
