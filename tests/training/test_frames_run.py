@@ -77,6 +77,18 @@ def test_it_learns(videos, tmp_path):
     assert summary["mse"] < 0.5 * summary["baselines"]["copy_last"]["mse"]
 
 
+def test_frames_that_are_too_small_for_a_similarity_leave_a_summary_that_all_can_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 8, 8)))
+    run, summary = train(TRAININGS["frames"], FramesSource(tmp_path / "a.npy"), settings_of(), tmp_path / "run")
+    for score in (summary, *summary["baselines"].values()):
+        assert (score["ssim"], score["ssim_by_horizon"]) == (None, [None, None])
+
+    def refused(name):
+        raise AssertionError(name)
+
+    assert json.loads(run.summary_file.read_text(), parse_constant=refused) == summary
+
+
 class Killed(BaseException):
     """As abrupt as can be had without a second process."""
 

@@ -77,7 +77,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         more = {"heldout_loss": self.loss, "heldout_perplexity": perplexity(self.loss)}
         more |= {"spread": self.spread if len(self.losses) > 1 else None}
-        return asdict(self) | finite(more)
+        return finite(asdict(self) | more)
 
 
 def parse(text: str, settings: TextSettings) -> tuple[str, TextSettings]:

@@ -15,7 +15,6 @@ from gatewise.training.frames_settings import FramesSettings
 from gatewise.training.frames_source import FramesSource, footage, same_clips
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job, check_memory
-from gatewise.training.metrics import finite
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.trained_frames import TrainedFrames, load_frames_run
@@ -89,4 +88,4 @@ def _measure(
             check()
 
         score, baselines = task.measure(trained.model, progress)
-    return {**finite(asdict(score)), "baselines": {name: finite(asdict(one)) for name, one in baselines.items()}}
+    return {**asdict(score), "baselines": {name: asdict(one) for name, one in baselines.items()}}

@@ -138,7 +138,7 @@ class Run:
         return config
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
+        write_text(self.summary_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def read_metrics(self) -> list[dict[str, str]]:
         if not self.metrics_file.exists():
