@@ -148,7 +148,33 @@ def _pickle(folder):
     np.save(folder / "a.npy", np.array([None, "x"], dtype=object), allow_pickle=True)
 
 
+def _wide_picture(value):
+    def save(folder):
+        folder.mkdir()
+        Image.fromarray(np.full((6, 8), value, np.int32)).save(folder / "a.tif")
+
+    return save
+
+
 BAD = {
+    "int64": (
+        _saved(np.full((5, 6, 8), 255)),
+        "{}/a.npy: values up to 255 in an int64 array, whose white is 9223372036854775807: save it as uint8",
+    ),
+    "int16": (
+        _saved(np.full((5, 6, 8), 255, np.int16)),
+        "{}/a.npy: values up to 255 in an int16 array, whose white is 32767: save it as uint8",
+    ),
+    "uint32": (
+        _saved(np.full((5, 6, 8), 65535, np.uint32)),
+        "{}/a.npy: values up to 65535 in an uint32 array, whose white is 4294967295: save it as uint16",
+    ),
+    "24 bits": (
+        _saved(np.full((5, 6, 8), 1 << 24)),
+        "{}/a.npy: values up to 16777216 in an int64 array, whose white is 9223372036854775807: divide it and save",
+    ),
+    "wide picture": (_wide_picture(65536), "{}/a.tif: values from 65536 to 65536; want 0 (black) to 65535 (white)"),
+    "dark picture": (_wide_picture(-1), "{}/a.tif: values from -1 to -1; want 0 (black) to 65535 (white)"),
     "missing": (lambda folder: None, "{}: does not exist"),
     "no frames": (_nothing, "{}: no frames in it; want .npy files, pictures (.png,"),
     "both kinds": (_mixed, "{}: has both .npy files and pictures (a.npy, 0.png); give one kind"),
@@ -186,6 +212,66 @@ def test_the_first_bad_file_is_named(tmp_path, case):
     with pytest.raises(UserError) as caught:
         read_frames(folder)
     assert str(caught.value).startswith(message.format(folder))
+
+
+def test_a_picture_of_32_bits_is_taken_as_of_16(tmp_path):
+    Image.fromarray(np.full((6, 8), 65535, np.int32)).save(tmp_path / "0.tif")
+    assert read_frames(tmp_path)[0].frames.eq(1).all()
+
+
+def test_black_is_black_in_any_type(tmp_path):
+    for kind in (np.int64, np.int16, np.uint8):
+        np.save(tmp_path / "a.npy", np.zeros((3, 6, 8), kind))
+        assert read_frames(tmp_path / "a.npy")[0].frames.eq(0).all()
+
+
+def fuzzed(whole: bytes, count: int, reach: int, seed: int) -> list[bytes]:
+    """The file with one to eight bytes of its first ``reach`` changed, or cut off."""
+    draw = np.random.default_rng(seed)
+    found = []
+    for n in range(count):
+        bytes_ = np.frombuffer(whole, np.uint8).copy()
+        places = draw.integers(0, min(reach, len(whole)), draw.integers(1, 9))
+        bytes_[places] = draw.integers(0, 256, len(places))
+        found.append(bytes_[: draw.integers(0, len(whole)) if n % 5 == 0 else None].tobytes())
+    return found
+
+
+def answered(path: Path) -> str:
+    """What is said of a file; empty where it can still be read."""
+    try:
+        read_frames(path)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_a_damaged_array_is_answered_in_one_line(tmp_path, grey):
+    np.save(tmp_path / "whole.npy", grey)
+    whole = (tmp_path / "whole.npy").read_bytes()
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 6, 8), }"
+    huge = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    unclosed = b"\x93NUMPY\x01\x00\x05\x00{(((\n" + whole[128:]
+    path = tmp_path / "a.npy"
+    for content in (huge, unclosed, *fuzzed(whole, 300, 128, seed=0)):
+        path.write_bytes(content)
+        said = answered(path)
+        assert not said or (said.startswith(f"{path}: ") and "\n" not in said), content
+    for content in (b"PK\x03\x04 a zip that is none", b"", b"\x93NUMP", b"hello"):
+        path.write_bytes(content)
+        assert answered(path) == f"{path}: not a .npy file; write it with numpy.save"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["tif", "png"])
+def test_a_damaged_picture_is_answered_in_one_line(tmp_path, grey, kind):
+    save_pictures(tmp_path / "film", grey[:1], "0." + kind)
+    path = tmp_path / "film" / f"0.{kind}"
+    whole = path.read_bytes()
+    for content in fuzzed(whole, 60, len(whole), seed=1):
+        path.write_bytes(content)
+        said = answered(path.parent)
+        assert not said or (said.startswith(f"{path}: ") and "\n" not in said), content
 
 
 def test_another_kind_of_file_is_refused(tmp_path):

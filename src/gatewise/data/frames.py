@@ -19,6 +19,11 @@ from gatewise.errors import UserError
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """What counts as a picture."""
 
+_MAGIC = b"\x93NUMPY"
+
+_FAR = 16
+"""A brightest pixel below such a part of white is one of another type's numbers, stored in too large a type."""
+
 _GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I", "F")
 
 
@@ -41,7 +46,7 @@ def read_frames(path: Path, size: int = 0) -> list[Clip]:
     A ``.npy`` file is a video of shape (T, height, width) or (T, height, width, C), C from 1 to 4; a folder of them is
     one video each. A folder of pictures (PNG, JPEG, BMP, TIFF, WebP, PGM, PPM) is one video; a folder of such folders
     is one video each. Whole numbers and pictures are divided by the largest number of their type; floating-point
-    numbers are taken as they are, from 0 to 1.
+    numbers are taken as they are, from 0 to 1. Pictures of 32-bit whole numbers are taken as of 16 bits.
 
     Args:
         path: the file or folder.
@@ -50,7 +55,8 @@ def read_frames(path: Path, size: int = 0) -> list[Clip]:
 
     Raises:
         UserError: nothing there, no frames in it, what cannot be read, values that are not finite or outside 0 to 1,
-            frames of different sizes; the message names the first bad file.
+            frames of different sizes, whole numbers far below their type's largest (0 to 255 as int64 would all be
+            black); the message names the first bad file.
     """
     if not os.path.exists(path):
         raise UserError(f"{path}: does not exist (looked for in {Path.cwd()}); give a folder of .npy files or pictures")
@@ -133,9 +139,17 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _read_array(path: Path) -> Tensor:
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise UserError(f"{path}: cannot be read as a .npy file ({error}); write it with numpy.save") from None
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise UserError(f"{path}: not a .npy file; write it with numpy.save")
+            file.seek(0)
+            values = np.load(file, allow_pickle=False)
+    except UserError:
+        raise
+    except Exception as error:  # NumPy parses a header as Python text: a damaged one raises almost anything
+        raise UserError(
+            f"{path}: cannot be read as a .npy file ({_in_a_line(error)}); write it with numpy.save"
+        ) from None
     if not isinstance(values, np.ndarray) or values.ndim not in (3, 4) or 0 in values.shape:
         shape = getattr(values, "shape", "none")
         raise UserError(
@@ -147,6 +161,10 @@ def _read_array(path: Path) -> Tensor:
     return frames.unsqueeze(1) if frames.dim() == 3 else frames.movedim(-1, 1).contiguous()
 
 
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _scaled(values: np.ndarray, path: Path) -> np.ndarray:
     """The same as float32 from 0 to 1."""
     if values.dtype == np.bool_:
@@ -154,7 +172,14 @@ def _scaled(values: np.ndarray, path: Path) -> np.ndarray:
     if np.issubdtype(values.dtype, np.integer):
         if values.min() < 0:
             raise UserError(f"{path}: a value of {values.min()}; whole numbers start at 0, which is black")
-        return (values / np.float64(np.iinfo(values.dtype).max)).astype(np.float32)
+        white, largest = np.iinfo(values.dtype).max, values.max()
+        if values.dtype not in (np.uint8, np.uint16) and 0 < largest < white // _FAR:
+            fitting = np.min_scalar_type(largest)
+            advice = f"save it as {fitting}" if fitting.itemsize <= 2 else "divide it and save floating-point numbers"
+            raise UserError(
+                f"{path}: values up to {largest} in an {values.dtype} array, whose white is {white}: {advice}"
+            )
+        return (values / np.float64(white)).astype(np.float32)
     if not np.issubdtype(values.dtype, np.floating):
         raise UserError(f"{path}: values of the type {values.dtype}; want whole or floating-point numbers")
     if not np.isfinite(values).all():
@@ -197,10 +222,15 @@ def _read_picture(path: Path) -> Tensor:
                     values = np.asarray(picture.convert("RGB"))
     except UserError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error}); mend it or take it out") from None
+    except Exception as error:  # Pillow's readers of damaged files raise almost anything
+        raise UserError(f"{path}: cannot be read as a picture ({_in_a_line(error)}); mend it or take it out") from None
     if values.dtype == np.int32:  # what Pillow makes of 16 bits
-        values = values.clip(0, (1 << 16) - 1).astype(np.uint16)
+        if values.min() < 0 or values.max() >= 1 << 16:
+            raise UserError(
+                f"{path}: values from {values.min()} to {values.max()}; want 0 (black) to 65535 (white): "
+                "save the picture with 16 bits"
+            )
+        values = values.astype(np.uint16)
     frame = torch.from_numpy(_scaled(values, path))
     return frame.unsqueeze(0) if frame.dim() == 2 else frame.movedim(-1, 0).contiguous()
 
