@@ -36,6 +36,9 @@ def test_training_says_how_it_compares_and_draws(run):
     assert f"copy last  MSE {summary['baselines']['copy_last']['mse']:.5f}" in out
     ratio = summary["mse"] / summary["baselines"]["copy_last"]["mse"]
     assert f"{ratio:.2f} times the squared error of copying the last frame" in out
+    best = min(summary["baselines"], key=lambda name: summary["baselines"][name]["mse"])
+    ratio = summary["mse"] / summary["baselines"][best]["mse"]
+    assert f"{ratio:.2f} times that of the best without learning, {best.replace('_', ' ')}" in out
     strip = np.asarray(Image.open(folder / "frames.png").convert("RGB"))
     assert (strip == [250, 120, 10]).all(-1).any()  # in colour
     with Image.open(folder / "frames.gif") as film:

@@ -85,9 +85,11 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     for name, score in scores.items():
         alike = "" if score["ssim"] is None else f"  SSIM {score['ssim']:.3f}"
         print(f"{name.replace('_', ' '):11}MSE {score['mse']:.5f}{alike}")
-    worst = summary["baselines"]["copy_last"]["mse"]
-    ratio = summary["mse"] / worst if worst else float("inf")
-    print(f"           {ratio:.2f} times the squared error of copying the last frame")
+    baselines = {name: score["mse"] for name, score in summary["baselines"].items()}
+    best = min(baselines, key=lambda name: baselines[name])
+    copied, least = (summary["mse"] / mse if mse else float("inf") for mse in (baselines["copy_last"], baselines[best]))
+    print(f"           {copied:.2f} times the squared error of copying the last frame")
+    print(f"           {least:.2f} times that of the best without learning, {best.replace('_', ' ')}")
     print(f"pictures   {run.folder / 'frames.png'}, {run.folder / 'frames.gif'}")
 
 

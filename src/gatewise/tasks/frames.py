@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from gatewise.layers import FrameForecaster
 from gatewise.tasks.similarity import ssim
 
 AT_ONCE = 50
-"""Sequences that are measured together."""
+"""Sequences that are measured together, and those that a look while training is of."""
 
 
 class Footage(Protocol):
@@ -26,8 +27,18 @@ class Footage(Protocol):
         ...
 
     @property
+    def look(self) -> Tensor:
+        """Sequences to choose the weights with while training, (T, N, C, height, width)."""
+        ...
+
+    @property
     def held_out(self) -> Tensor:
         """Sequences to measure with, (T, N, C, height, width)."""
+        ...
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the frames to learn from, (C, height, width)."""
         ...
 
 
@@ -51,6 +62,8 @@ class Lazy(Sequence[Tensor]):
 @dataclass(frozen=True)
 class Digits:
     """Moving digits, made anew for every batch; the held-out ones show other digit images.
+
+    Weights are chosen with further sequences of the training images.
 
     Attributes:
         steps: frames of a sequence.
@@ -78,6 +91,15 @@ class Digits:
         return Lazy(self.count, make)
 
     @property
+    def look(self) -> Tensor:
+        return moving_digits(AT_ONCE, self.steps, self.size, self.digits, "train", seed=-1)  # no batch's own
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the first batches."""
+        return torch.stack([batch.mean((0, 1)) for batch in self.batches(0)[:20]]).mean(0)
+
+    @property
     def held_out(self) -> Tensor:
         # The same for every seed, so that runs can be compared.
         return moving_digits(self.held, self.steps, self.size, self.digits, "test", seed=0)
@@ -91,9 +113,10 @@ class Windows:
         train: videos to learn from.
         heldout: other videos, or a later part of the same; cut into stretches that do not overlap.
         steps: frames of a stretch.
-        batch_size: stretches of a batch.
+        batch_size: stretches of a batch; an epoch's last batch has what is left.
         seed: fixes the orders.
         most: held-out stretches at most, evenly spread.
+        chosen_on: videos to choose the weights with; without any, some of the held-out stretches, evenly spread.
     """
 
     train: Sequence[Clip]
@@ -102,19 +125,32 @@ class Windows:
     batch_size: int
     seed: int = 0
     most: int = 200
+    chosen_on: Sequence[Clip] = ()
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
         places = [(clip, t) for clip in self.train for t in range(len(clip.frames) - self.steps + 1)]
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % (1 << 63))
         order = torch.randperm(len(places), generator=generator).tolist()
-        size = min(self.batch_size, len(places))
-        chosen = [[places[i] for i in order[k * size : (k + 1) * size]] for k in range(len(places) // size)]
+        starts = range(0, len(places), self.batch_size)
+        chosen = [[places[i] for i in order[k : k + self.batch_size]] for k in starts]
         return Lazy(len(chosen), lambda i: self._cut(chosen[i]))
 
     @property
+    def look(self) -> Tensor:
+        return self._apart(self.chosen_on or self.heldout, AT_ONCE)
+
+    @property
     def held_out(self) -> Tensor:
-        places = [(c, t) for c in self.heldout for t in range(0, len(c.frames) - self.steps + 1, self.steps)]
-        spread = torch.linspace(0, len(places) - 1, min(self.most, len(places))).long().tolist()
+        return self._apart(self.heldout, self.most)
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.cat([clip.frames for clip in self.train]).mean(0)
+
+    def _apart(self, clips: Sequence[Clip], most: int) -> Tensor:
+        """Stretches that do not overlap."""
+        places = [(c, t) for c in clips for t in range(0, len(c.frames) - self.steps + 1, self.steps)]
+        spread = torch.linspace(0, len(places) - 1, min(most, len(places))).long().tolist()
         return self._cut([places[i] for i in spread])
 
     def _cut(self, places: Sequence[tuple[Clip, int]]) -> Tensor:
@@ -156,7 +192,41 @@ def mean_given(given: Tensor, horizon: int) -> Tensor:
     return given.mean(0, keepdim=True).expand(horizon, -1, -1, -1, -1)
 
 
-BASELINES: Mapping[str, Callable[[Tensor, int], Tensor]] = {"copy_last": copy_last, "mean_given": mean_given}
+def constant_velocity(given: Tensor, horizon: int) -> Tensor:
+    """The last given frame, moved on and on by the shift of the whole picture that explains the last three best.
+
+    The shift is of whole pixels, at most five each way, least in the squared error of the frames before moved onto
+    those that follow; of equal ones the shortest. What comes in at the border repeats the border.
+    """
+    sides = sorted(itertools.product(range(-REACH, REACH + 1), repeat=2), key=lambda v: (v[0] ** 2 + v[1] ** 2, v))
+    last, before = given[-2:], given[-3:-1]
+    if not len(before):
+        return copy_last(given, horizon)
+    count = given.shape[1]
+    shifts, least = torch.zeros(count, 2, dtype=torch.long), torch.full((count,), torch.inf)
+    for shift in sides:
+        moved = torch.stack([_moved(frames, torch.tensor(shift).expand(count, 2)) for frames in before])
+        error = ((moved - last[-len(before) :]) ** 2).mean((0, 2, 3, 4))
+        better = error < least
+        least, shifts = torch.where(better, error, least), torch.where(better[:, None], torch.tensor(shift), shifts)
+    return torch.stack([_moved(given[-1], shifts * t) for t in range(1, horizon + 1)])
+
+
+REACH = 5
+"""Pixels a step that a baseline takes for a motion at most, each way."""
+
+
+def _moved(frames: Tensor, shifts: Tensor) -> Tensor:
+    """(N, C, height, width) moved by (N, 2) pixels, down and to the right; the border is repeated."""
+    (height, width), count = frames.shape[-2:], torch.arange(len(frames))[:, None, None]
+    rows = (torch.arange(height) - shifts[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width) - shifts[:, 1:]).clamp(0, width - 1)
+    return frames[count, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+BASELINES: Mapping[str, Callable[[Tensor, int], Tensor]] = {
+    "copy_last": copy_last, "mean_given": mean_given, "motion": constant_velocity,
+}  # fmt: skip
 """Predictions without learning, by name: (given frames, horizon) -> frames."""
 
 
@@ -182,7 +252,7 @@ class FramesTask:
 
     def __init__(self, footage: Footage, inputs: int, outputs: int) -> None:
         self.footage, self.inputs, self.outputs = footage, inputs, outputs
-        self.heldout = footage.held_out
+        self.heldout, self.look = footage.held_out, footage.look
         self.batch_size = self.batches(0)[0].shape[1]
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
@@ -206,11 +276,10 @@ class FramesTask:
         return F.binary_cross_entropy_with_logits(logits, batch[self.inputs : self.inputs + horizon]), None
 
     def held_out(self, model: FrameForecaster) -> dict[str, float]:
-        """Loss and mean squared error on the first held-out sequences."""
-        part = self.heldout[:, :AT_ONCE]
-        predicted, truth = predict(model, part[: self.inputs], self.outputs), part[self.inputs :]
-        loss = F.binary_cross_entropy(predicted, truth)
-        return {"loss": loss.item(), "mse": F.mse_loss(predicted, truth).item()}
+        """Loss and mean squared error on sequences that are neither learned from nor, if there are enough, measured."""
+        logits, truth = _logits(model, self.look[: self.inputs], self.outputs), self.look[self.inputs :]
+        loss = F.binary_cross_entropy_with_logits(logits, truth)
+        return {"loss": loss.item(), "mse": F.mse_loss(logits.sigmoid(), truth).item()}
 
     def figures(self, loss: float) -> Mapping[str, float]:
         return {}
@@ -218,22 +287,32 @@ class FramesTask:
     def measure(
         self, model: FrameForecaster, progress: Callable[[int], None] | None = None
     ) -> tuple[Score, dict[str, Score]]:
-        """The model's score on all held-out sequences, and those of the baselines."""
+        """The model's score on all held-out sequences, and those of the baselines: :data:`BASELINES`, and
+        ``train_mean``, the mean of the frames that were learned from, again and again."""
         given, truth = self.heldout[: self.inputs], self.heldout[self.inputs :]
         score = Score.of(predict(model, given, self.outputs, progress), truth)
-        return score, {name: Score.of(guess(given, self.outputs), truth) for name, guess in BASELINES.items()}
+        guesses = {name: guess(given, self.outputs) for name, guess in BASELINES.items()}
+        guesses["train_mean"] = self.footage.mean.expand_as(truth)
+        return score, {name: Score.of(guessed, truth) for name, guessed in guesses.items()}
 
 
-@torch.inference_mode()
 def predict(
     model: FrameForecaster, given: Tensor, horizon: int, progress: Callable[[int], None] | None = None
 ) -> Tensor:
     """The next frames of (T, N, C, height, width): (horizon, N, C, height, width)."""
+    return _logits(model, given, horizon, progress).sigmoid()
+
+
+@torch.inference_mode()
+def _logits(
+    model: FrameForecaster, given: Tensor, horizon: int, progress: Callable[[int], None] | None = None
+) -> Tensor:
+    """The next frames before σ."""
     training = model.training
     model.eval()
     parts = []
     for part in given.split(AT_ONCE, 1):
-        parts.append(model(part, horizon))
+        parts.append(model.logits(part, horizon))
         if progress is not None:
             progress(part.shape[1])
     model.train(training)

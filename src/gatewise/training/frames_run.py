@@ -10,7 +10,7 @@ import torch
 
 from gatewise.engines import which
 from gatewise.layers import FrameForecaster
-from gatewise.tasks.frames import FramesTask
+from gatewise.tasks.frames import FramesTask, Windows
 from gatewise.training.frames_settings import FramesSettings
 from gatewise.training.frames_source import FramesSource, footage, same_clips
 from gatewise.training.learner import torch_learner
@@ -34,7 +34,8 @@ class FramesTraining:
         self, source: FramesSource, settings: FramesSettings, run: Run | None, say: Callable[[str], None]
     ) -> Job:
         clips = source.read(settings) if run is None else same_clips(run, source, settings)
-        task = FramesTask(footage(clips, settings), settings.inputs, settings.outputs)
+        found = footage(clips, settings)
+        task = FramesTask(found, settings.inputs, settings.outputs)
         config = model_config(settings, task.heldout.shape[2])
         check_memory(lambda: FrameForecaster(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
         torch.manual_seed(settings.seed)
@@ -55,13 +56,16 @@ class FramesTraining:
             f" pixels{coloured}, {task.heldout.shape[1]} sequences held out; "
             f"{settings.cell}, {settings.layers} x {settings.hidden} channels"
         )
+        introductions = [introduction]
+        if isinstance(found, Windows) and not found.chosen_on:
+            introductions.append("few frames: weights are chosen on some of the sequences that are measured in the end")
 
         def measure(run: Run, report: Reporter, check: Callable[[], None]) -> Mapping[str, Any]:
             return _measure(load_frames_run(run.folder), task, report, check)
 
         learner = torch_learner(model, task, settings)
         name = f"{source.name}-{'-'.join(settings.cells)}"
-        return Job(name, source.to_config(clips), learner, engine, about, [introduction], measure)
+        return Job(name, source.to_config(clips), learner, engine, about, introductions, measure)
 
     def load(self, run: Run) -> TrainedFrames:
         return load_frames_run(run.folder)

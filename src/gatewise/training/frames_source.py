@@ -17,7 +17,7 @@ from gatewise.training.run import Run
 MOVING_DIGITS = "moving-digits"
 """The name of the videos that are made up."""
 
-_DIGITS_SIZE = 32
+_DIGITS_SIZE, _SHARE_TO_CHOOSE = 32, 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,20 @@ def footage(clips: Sequence[Clip], settings: FramesSettings) -> Footage:
     if not clips:
         return Digits(steps, settings.batch, settings.size or _DIGITS_SIZE, settings.digits, settings.seed)
     train, heldout = split_clips(clips, settings.heldout, steps)
-    return Windows(train, heldout, steps, settings.batch, settings.seed)
+    train, chosen_on = _chosen_on(train, steps)
+    return Windows(train, heldout, steps, settings.batch, settings.seed, chosen_on=chosen_on)
+
+
+def _chosen_on(train: Sequence[Clip], least: int) -> tuple[Sequence[Clip], Sequence[Clip]]:
+    """What is learned from, and what the weights are chosen with: the last tenth, if that is long enough."""
+    if len(train) > 1:
+        count = round(_SHARE_TO_CHOOSE * len(train))
+        return (train[:-count], train[-count:]) if count else (train, ())
+    (clip,) = train
+    cut = len(clip.frames) - round(_SHARE_TO_CHOOSE * len(clip.frames))
+    if len(clip.frames) - cut < least or cut < least:
+        return train, ()
+    return [Clip(clip.name, clip.frames[:cut])], [Clip(f"{clip.name}, to choose", clip.frames[cut:])]
 
 
 def same_clips(run: Run, source: FramesSource, settings: FramesSettings) -> list[Clip]:
