@@ -23,7 +23,7 @@ MOST_COLUMNS = 10
 """Frames of a strip's row at most; longer ones are thinned evenly, the first and the last among them."""
 
 _SIDE = 160
-"""Pixels of a film's frame, about."""
+"""Pixels of the longer side of a film's frame at most; smaller ones are enlarged by a whole number."""
 
 _MILLISECONDS, _PAUSE = 200, 1_000
 
@@ -120,7 +120,7 @@ def film(examples: Examples, path: Path) -> None:
 
 def film_of(frames: Tensor, path: Path) -> None:
     """Write a GIF of (T, C, height, width)."""
-    write_film([_enlarged(frame) for frame in frames], path)
+    write_film([_fitted(frame) for frame in frames], path)
 
 
 def write_film(pictures: Sequence[Image.Image], path: Path) -> None:
@@ -132,7 +132,7 @@ def write_film(pictures: Sequence[Image.Image], path: Path) -> None:
 
 def _still(columns: tuple[Tensor, Tensor], when: str, to_come: bool) -> Image.Image:
     """Frames (N, C, height, width) beside each other, with what they are above them."""
-    pairs = [[_enlarged(frame) for frame in frames] for frames in columns]
+    pairs = [[_fitted(frame) for frame in frames] for frames in columns]
     wide, high = pairs[0][0].size
     gap, head = 8, 20
     sheet = Image.new("RGB", (2 * wide + 3 * gap, head + len(pairs[0]) * (high + gap)), "white")
@@ -147,7 +147,11 @@ def _still(columns: tuple[Tensor, Tensor], when: str, to_come: bool) -> Image.Im
     return sheet
 
 
-def _enlarged(frame: Tensor) -> Image.Image:
+def _fitted(frame: Tensor) -> Image.Image:
     picture = Image.fromarray((_colours(frame) * 255).round().astype(np.uint8))
-    scale = max(1, _SIDE // max(picture.size))
+    longer = max(picture.size)
+    if longer > _SIDE:
+        width, height = (max(1, round(side * _SIDE / longer)) for side in picture.size)
+        return picture.resize((width, height), Image.Resampling.BOX)
+    scale = _SIDE // longer
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
