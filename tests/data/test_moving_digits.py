@@ -81,3 +81,34 @@ def test_bad_arguments_are_named(changes, message):
     with pytest.raises(UserError) as caught:
         moving_digits(**{"count": 1, "steps": 4, **changes})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_part_is_drawn_from_its_own_images(part):
+    """The image that explains a frame best, over all places, is one of the part's."""
+    frames = moving_digits(12, 1, size=24, part=part, digits=1, seed=2).double().numpy()[0, :, 0]
+    for frame in frames:
+        best = {}
+        for k, image in enumerate(IMAGES):
+            if abs(image.sum() - weight(frame)) < 0.35:
+                place = centre(frame) - (centre(image) + 1) * SCALE + 1
+                best[k] = np.abs(drawn_by_scipy(image, place, 24) - frame).max()
+        assert (min(best, key=lambda k: best[k]) < TRAIN_DIGITS) == (part == "train")
+
+
+def test_directions_are_all_around_and_speeds_from_one_to_three():
+    """Of 600 digits far from the walls: each quadrant has a quarter, each half pixel of speed a quarter."""
+    frames = moving_digits(600, 2, size=96, digits=1, seed=8)[:, :, 0].double()
+    light = frames.sum((2, 3))
+    places = torch.arange(96.0, dtype=torch.float64)
+    ways = torch.stack([(frames.sum(3) @ places) / light, (frames.sum(2) @ places) / light], -1).diff(dim=0)[0]
+    speeds = ways.norm(dim=-1)
+    straight = speeds > 0.9  # a digit that bounced seems slower
+    assert straight.sum() > 540
+    down, right = ways[straight].unbind(-1)
+    for share in ((a * down > 0) & (b * right > 0) for a in (1, -1) for b in (1, -1)):
+        assert 0.18 < share.double().mean() < 0.32
+    counts = torch.histc(speeds[straight], 4, 1, 3) / straight.sum()
+    assert counts.min() > 0.17
+    assert counts.max() < 0.33
+    assert speeds.max() < 3.2

@@ -1,5 +1,7 @@
 """The encoder-forecaster against the same steps written out, and what must reach what."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -73,3 +75,31 @@ def test_the_first_forecast_has_the_brightness_it_is_set_to():
 def test_a_patch_is_a_whole_number_of_pixels(patch):
     with pytest.raises(UserError, match="patch: want a whole number of pixels above 0, got"):
         FrameForecaster(1, patch=patch)
+
+
+class Noted(torch.nn.Module):
+    """In the place of dropout: what was given to it, and zeros instead from the call ``silent`` on."""
+
+    def __init__(self, silent: int) -> None:
+        super().__init__()
+        self.silent, self.seen = silent, []
+
+    def forward(self, value):
+        self.seen.append(value)
+        return torch.zeros_like(value) if len(self.seen) > self.silent else value
+
+
+def test_dropout_is_between_layers_and_before_the_head():
+    model: Any = FrameForecaster(1, "gru", [5, 6, 7], 3, patch=4, dropout=0.25)
+    frames = torch.rand(T, B, 1, 8, 8)
+    assert isinstance(model.dropout, torch.nn.Dropout)
+    assert model.dropout.p == 0.25
+    assert torch.equal(model.eval().logits(frames, HORIZON), model.logits(frames, HORIZON))
+    assert not torch.equal(model.train().logits(frames, HORIZON), model.logits(frames, HORIZON))
+    model.dropout = noted = Noted(silent=4)
+    silenced = model.logits(frames, HORIZON)
+    assert [tuple(value.shape[:-2]) for value in noted.seen] == [
+        (T, B, 5), (T, B, 6), (HORIZON, B, 5), (HORIZON, B, 6), (HORIZON * B, 18),
+    ]  # fmt: skip
+    bias = torch.nn.functional.pixel_shuffle(model.head.bias.reshape(1, 16, 1, 1).expand(1, 16, 2, 2), 4)
+    torch.testing.assert_close(silenced, bias.expand(HORIZON, B, 1, 8, 8))  # nothing passes by what stands before V

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gatewise.data import Clip
+from gatewise.data import Clip, moving_digits
 from gatewise.layers import FrameForecaster
 from gatewise.tasks.frames import (
     BASELINES,
@@ -184,3 +184,10 @@ def test_one_frame_has_no_motion_and_a_border_is_repeated():
     ramp = torch.arange(20.0).expand(1, 1, 6, -1)  # a slope that moves by a pixel a step
     moved = constant_velocity(torch.stack([ramp, ramp - 1, ramp - 2]).clamp(0) / 20, 2) * 20
     torch.testing.assert_close(moved[1, 0, 0, 0], (torch.arange(20.0) - 4).clamp(0))
+
+
+def test_digits_are_learned_from_one_part_and_measured_on_the_other():
+    digits = Digits(steps=3, batch_size=2, seed=5, held=4)
+    assert torch.equal(digits.held_out, moving_digits(4, 3, 32, 2, "test", seed=0))
+    assert torch.equal(digits.batches(0)[0], moving_digits(2, 3, 32, 2, "train", seed=5 * 1_000_003 + 1))
+    assert torch.equal(digits.look, moving_digits(50, 3, 32, 2, "train", seed=-1))
