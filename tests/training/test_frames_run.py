@@ -1,10 +1,13 @@
 """Training on frames from end to end: what is written, what is measured, resuming to the bit, what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from skimage.metrics import structural_similarity
 
 from gatewise import UserError, load
@@ -134,6 +137,49 @@ def test_frames_of_another_kind_are_not_predicted(trained):
     for frames in (torch.zeros(3, 3, 8, 8), torch.zeros(0, 1, 8, 8), torch.zeros(3, 8, 8)):
         with pytest.raises(UserError, match=r"learned from frames of 1 channel\(s\), got frames of the shape"):
             model.predict(frames)
+
+
+def test_the_last_frames_count_and_no_other(trained):
+    model, frames = load(trained[0].folder), torch.rand(7, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+    expected = model.model.eval()(frames[4:].unsqueeze(1), 2).squeeze(1)
+    torch.testing.assert_close(model.predict(frames), expected, rtol=0, atol=1e-6)
+
+
+def test_frames_and_horizons_out_of_their_range_are_refused(trained):
+    model, frames = load(trained[0].folder), torch.zeros(3, 1, 8, 8)
+    for horizon in (0, -1, 2.5, True, 10**12):
+        with pytest.raises(UserError, match=r"^horizon .*: want a whole number of frames above 0, at most 10000"):
+            model.predict(frames, horizon=horizon)
+    for bad in (frames - 0.1, frames + 1.1, frames + torch.nan, frames - torch.inf, frames.to(torch.uint8)):
+        with pytest.raises(UserError, match=r"^frames to go on from: want floating-point numbers from 0"):
+            model.predict(bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("inputs", 0), ("inputs", -3), ("inputs", "3"), ("outputs", -1), ("outputs", 10**12), ("outputs", 2.0),
+        ("outputs", True), ("size", -1), ("size", None),
+    ],
+)  # fmt: skip
+def test_weights_that_say_impossible_numbers_are_refused(trained, tmp_path, name, value):
+    shutil.copytree(trained[0].folder, tmp_path / "run")
+    weights = tmp_path / "run" / trained[0].weights_file.name
+    with safe_open(weights, "pt") as file:
+        metadata, tensors = dict(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    (key,) = metadata
+    metadata[key] = json.dumps(json.loads(metadata[key]) | {name: value})
+    save_file(tensors, weights, metadata)
+    with pytest.raises(UserError, match=f"says {name} = .*, which is no whole number of its range; use another copy"):
+        load(tmp_path / "run")
+
+
+def test_frames_are_reduced_as_those_that_were_learned_from(gatewise_, videos, tmp_path):
+    run, _ = train(TRAININGS["frames"], FramesSource(videos), settings_of(size=6), tmp_path / "run")
+    assert load(run.folder).size == 6
+    assert load(run.folder).examples(1).given.shape == (3, 1, 1, 6, 8)
+    assert gatewise_("predict", run.folder, videos, "--out", tmp_path / "next.npy").code == 0
+    assert np.load(tmp_path / "next.npy").shape == (2, 6, 8)
 
 
 @pytest.mark.parametrize(
