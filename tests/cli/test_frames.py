@@ -69,6 +69,8 @@ def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_
         (("train", "frames", pictures, "--inputs", 30), f"{pictures.name}: 40 frames, but 80 are needed, 40 to learn"),
         (("train", "frames", "--cell", "grru"), "no cell is called 'grru': did you mean 'gru'?"),
         (("train", "frames", "--kernel", 2), "--kernel: kernel_size 2: an even kernel has no middle"),
+        (("train", "frames", pictures, "--digits", 3), "--digits is of moving digits, and videos are given: leave it"),
+        (("train", "frames", "--heldout", 0.1), "--heldout is of videos that are given, and none are: leave it out"),
         (("train", "frames", "--size", 8), "moving digits: a frame of 8 pixels is too small to move in"),
         (("predict", folder, pictures, "--out", tmp_path / "next.mp4"), f"--out {tmp_path / 'next.mp4'}: want a name"),
         (("predict", folder, pictures, "--out", out, "--frames", 0), "--frames 0: want a number above 0"),

@@ -48,6 +48,10 @@ def train_frames_command(
     `gatewise resume RUN` goes on. The run's folder gets a strip of pictures and a film.
     """
     load_cell_file(cell_file)
+    if folder is None and chosen.get("heldout") is not None:
+        raise UserError("--heldout is of videos that are given, and none are: leave it out, or name a folder")
+    if folder is not None and chosen.get("digits") is not None:
+        raise UserError("--digits is of moving digits, and videos are given: leave it out, or name no folder")
     settings = settings_from(FramesSettings, chosen)
     carry_out("frames", FramesSource(folder), settings, out, cell_file, tensorboard, json_, quiet)
 
