@@ -71,6 +71,23 @@ def test_a_forgetting_step_forgets_everything():
     torch.testing.assert_close(recurrence(a, b, initial)[100:], by_loop(a[100:], b[100:], initial), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("n", [10, 33])
+def test_products_that_overflow_leave_a_state_as_it_is(reverse, n):
+    """A state of 0, or so small that it stays finite: ∞ · 0 is NaN, the loop's answer is not."""
+    a, b = torch.full((100, 2), 1e50, dtype=torch.float64), torch.zeros(100, 2, dtype=torch.float64)
+    nothing = torch.zeros(2, dtype=torch.float64)
+    assert _in_chunks(a, b, nothing, reverse, n).eq(0).all()
+    assert recurrence(a, b, nothing, reverse).eq(0).all()
+    a[10:90] = 1e-10
+    a[:3] = a[-3:] = 1e-50
+    a[3:10] = a[-10:-3] = 1e47
+    small = torch.tensor([1e-100, -1e-150], dtype=torch.float64)
+    expected = by_loop(a, b, small, reverse)
+    assert expected.isfinite().all()
+    torch.testing.assert_close(_in_chunks(a, b, small, reverse, n), expected, rtol=1e-12, atol=0)
+
+
 def test_factors_beyond_one_and_below_zero():
     a, b, initial = given(70, 4)
     a = 2.4 * a - 1.2

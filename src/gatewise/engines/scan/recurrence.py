@@ -18,6 +18,8 @@ def recurrence(a: Tensor, b: Tensor, initial: Tensor, reverse: bool = False) -> 
     The derivative of a loss L is a linear recurrence itself, against time: with g_t = ∂L/∂s_t from outside and
     G_t = g_t + a_{t+1} ⊙ G_{t+1}, db_t = G_t, da_t = G_t ⊙ s_{t-1}, ds_0 = a_1 ⊙ G_1 (Martin and Cundy 2018,
     arXiv:1709.04057). Nothing is divided and no logarithm taken: a may be 0, 1, negative or above 1.
+    Products of a over many steps that overflow are no harm on a CPU, where it then runs step by step. Elsewhere, and
+    where this is compiled, such a product makes infinity or NaN of a state that is small or 0.
 
     Args:
         a: (T, ...), which may be expanded.
@@ -130,6 +132,9 @@ def _in_chunks(a: Tensor, b: Tensor, initial: Tensor, reverse: bool, n: int) -> 
     inner, factors = (v[n : whole * n].unflatten(0, (whole - 1, n))[:, :-1] for v in (s, p))
     inner.addcmul_(factors, s[n - 1 : (whole - 1) * n : n].unsqueeze(1))
     s[whole * n :].addcmul_(p[whole * n :], ends[-1])
+    # What overflowed anywhere is not finite at the end either; on a GPU to ask would hold it up.
+    if b.device.type == "cpu" and not bool(s[-1].isfinite().all()):
+        s = _in_steps(a, b, initial, False)
     return s.flip(0) if reverse else s
 
 
