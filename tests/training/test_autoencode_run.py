@@ -107,6 +107,11 @@ def test_the_summary_says_what_was_measured(runs, case):
     assert "latent tells" in summary["verdict"]
     assert (summary["mutual_information"] is None) == (case == "vrnn")
     assert ("unconditional" in summary["baselines"]) == (case != "words")
+    if case != "words":  # the same sequences on both sides: so few that the bound is of all
+        assert summary["baselines"]["unconditional_of_bounded"] == summary["baselines"]["unconditional"]
+        lead = summary["baselines"]["unconditional"] + summary["iw_bound"]["bound"]
+        said = f"{abs(lead):.1f} nats {'better' if lead > 0 else 'worse'} than"
+        assert said in summary["verdict"]
     rows = list(csv.DictReader((runs[case] / "metrics.csv").open()))
     best = min(float(row["heldout_loss"]) for row in rows)
     # The best weights are those of the full bound on what is held out, not those of an annealed loss.

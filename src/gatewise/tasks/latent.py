@@ -22,6 +22,27 @@ _BOUNDED = 512  # sequences of the importance-weighted bound
 
 
 @dataclass(frozen=True)
+class Against:
+    """By how many nats of a sequence a model with a latent is better than one without; below 0 it is worse.
+
+    Attributes:
+        reconstruction: −log p(x) of the other less −log p(x | z): what z costs, the KL, is not charged.
+        model: −log p(x) of the other less the importance-weighted bound's, on the same sequences: all is charged.
+        other: what the other is called.
+        sequences: what they are called.
+    """
+
+    reconstruction: float
+    model: float
+    other: str = "the same decoder without a latent"
+    sequences: str = "lines"
+
+    def __str__(self) -> str:
+        better = "better" if self.model > 0 else "worse"
+        return f"as a model of the {self.sequences} it is {abs(self.model):.1f} nats {better} than {self.other}"
+
+
+@dataclass(frozen=True)
 class Findings:
     """What is found of a latent model on held-out sequences; nats of a sequence.
 
@@ -62,8 +83,7 @@ def examine(
 ) -> Findings:
     """Measure a latent model on held-out sequences; the same numbers on every call."""
     measured = measure(model, sequences, progress)
-    stride = max(1, math.ceil(len(sequences) / _BOUNDED))
-    few = sequences[::stride]
+    few = bounded(sequences)
     generator = torch.Generator().manual_seed(1)
     bounds, elbos = [], []
     with torch.inference_mode(), evaluating(model):
@@ -78,6 +98,11 @@ def examine(
         measured, torch.cat(bounds).mean().item(), torch.cat(elbos).mean().item(), samples, len(few), len(sequences),
         shuffled, information,
     )  # fmt: skip
+
+
+def bounded(sequences: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The sequences of the importance-weighted bound: at most 512, spread over all."""
+    return sequences[:: max(1, math.ceil(len(sequences) / _BOUNDED))]
 
 
 def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float, float]:
@@ -98,7 +123,7 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     return -total / len(sequences), mutual_information(whole, generator)
 
 
-def verdict(kl: float, active: int, latent: int, gain: float | None, without: float | None = None) -> str:
+def verdict(kl: float, active: int, latent: int, gain: float | None, against: Against | None = None) -> str:
     """What the latent carries, in words, with a warning where it is next to nothing: posterior collapse.
 
     Args:
@@ -106,15 +131,22 @@ def verdict(kl: float, active: int, latent: int, gain: float | None, without: fl
         active: latent units that vary with the data.
         latent: all of them.
         gain: nats by which the right z reconstructs better than another sequence's; None where that is not known.
-        without: nats by which it reconstructs better than the same decoder without a latent; None likewise.
+        against: a model without a latent, compared; None likewise.
 
     >>> verdict(0.02, 0, 32, 0.0)[:53]
     'warning: posterior collapse: the latent tells 0.02 na'
     >>> verdict(8.1, 30, 32, 9.5)
     'the latent tells 8.1 nats of a sequence, by 30 of 32 units; its own saves 9.5 nats against another’s'
-    >>> verdict(8.1, 30, 32, 9.5, 4.0).split(", and ")[1]
-    '4.0 against the same decoder without a latent'
+    >>> verdict(8.1, 30, 32, 9.5, Against(4.0, -3.0)).split("; ")[1]
+    'its own saves 9.5 nats against another’s, and 4.0 against the same decoder without a latent'
+    >>> verdict(8.1, 30, 32, 9.5, Against(4.0, -3.0)).split("; ")[2]
+    'as a model of the lines it is 3.0 nats worse than the same decoder without a latent'
     """
+    told = _told(kl, active, latent, gain, against)
+    return told if against is None else f"{told}; {against}"
+
+
+def _told(kl: float, active: int, latent: int, gain: float | None, against: Against | None) -> str:
     if kl < _LITTLE or not active:
         return (
             f"warning: posterior collapse: the latent tells {kl:.2g} nats of a sequence ({active} of {latent} units "
@@ -129,13 +161,13 @@ def verdict(kl: float, active: int, latent: int, gain: float | None, without: fl
         )
     if gain is not None:
         said += f"; its own saves {gain:.1f} nats against another’s"
-    if without is None:
+    if against is None:
         return said
-    if without > 0:
-        return f"{said}, and {without:.1f} against the same decoder without a latent"
+    if against.reconstruction > 0:
+        return f"{said}, and {against.reconstruction:.1f} against {against.other}"
     return (
-        f"warning: {said}; yet it reconstructs no better than the same decoder does without a latent, by "
-        f"{-without:.1f} nats; try a longer training, or less --word-dropout"
+        f"warning: {said}; yet it reconstructs no better than {against.other} predicts, by "
+        f"{-against.reconstruction:.1f} nats; try a longer training, or less --word-dropout"
     )
 
 
