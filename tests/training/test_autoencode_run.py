@@ -1,10 +1,12 @@
 """An autoencoder's run: resumed to the bit, measured honestly, loaded for use, refused where it is damaged."""
 
+import contextlib
 import csv
 import json
 import math
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,7 +112,8 @@ def test_the_summary_says_what_was_measured(runs, case):
     if case != "words":  # the same sequences on both sides: so few that the bound is of all
         assert summary["baselines"]["unconditional_of_bounded"] == summary["baselines"]["unconditional"]
         lead = summary["baselines"]["unconditional"] + summary["iw_bound"]["bound"]
-        said = f"{abs(lead):.1f} nats {'better' if lead > 0 else 'worse'} than"
+        other = "a recurrent model" if case == "vrnn" else "the same decoder"  # which a vrnn's is not
+        said = f"{abs(lead):.1f} nats {'better' if lead > 0 else 'worse'} than {other} without a latent"
         assert said in summary["verdict"]
     rows = list(csv.DictReader((runs[case] / "metrics.csv").open()))
     best = min(float(row["heldout_loss"]) for row in rows)
@@ -159,6 +162,55 @@ def test_the_unconditional_model_is_left_with_its_best_weights(files, monkeypatc
     train_unconditional(decoder, prepared.task, settings, 20, Silent(), lambda: None)
     assert torch.equal(decoder.head.bias, seen[1])
     assert not torch.equal(seen[1], seen[3])
+    losses, seen = iter([3.0, 1.0, 2.0, 4.0]), []
+    train_unconditional(decoder, prepared.task, replace(settings, keep="last"), 20, Silent(), lambda: None)
+    assert torch.equal(decoder.head.bias, seen[3])  # the last look is after the last step
+
+
+@pytest.mark.parametrize("dies", [3, 12])
+def test_an_unconditional_model_that_diverges_does_not_keep_the_run_from_its_end(files, dies, monkeypatch):
+    settings = settings_of("vae")
+    prepared = prepare_sequences((files / "lines.txt").read_text(), settings)
+    decoder = SequenceDecoder(TokenEmission(prepared.codec.size, 8), "gru", 6, 0, engine="eager")
+    step, losses, seen, said = learners.TorchLearner.step, iter([3.0, 4.0]), [], []
+
+    def diverging(self, batch, lr, share=0.0, taken=iter(range(1, 99))):  # noqa: B008
+        if next(taken) == dies:
+            raise learners.Diverged(math.nan)
+        return step(self, batch, lr, share)
+
+    def held_out(self, model):
+        seen.append(model.head.bias.detach().clone())
+        return {"loss": next(losses)}
+
+    class Telling(Silent):
+        def say(self, text):
+            said.append(text)
+
+    monkeypatch.setattr(learners.TorchLearner, "step", diverging)
+    monkeypatch.setattr(UnconditionalTask, "held_out", held_out)
+    settings = replace(settings, keep="last")
+    found = train_unconditional(decoder, prepared.task, settings, 20, Telling(), lambda: None, "a model")
+    assert found == (dies == 12)  # after two looks; the third step is before the first
+    assert said[0].startswith(f"a model, trained for comparison, diverged at step {dies}")
+    if found:
+        assert torch.equal(decoder.head.bias, seen[0])
+
+
+def test_a_run_ends_without_the_comparison_that_diverged(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("gatewise.training.autoencode_run.train_unconditional", lambda *args: False)
+    counted, done = [], []
+
+    class Counting(Silent):
+        @contextlib.contextmanager
+        def counting(self, what, total):
+            counted.append(total)
+            yield done.append
+
+    _, summary = trained(files, "vrnn", tmp_path / "run", Watch(Counting()))
+    assert summary["baselines"] == {"unconditional": None, "unconditional_of_bounded": None}
+    assert "without a latent" not in summary["verdict"]
+    assert counted == [sum(done)]  # the bar ends where the work does
 
 
 def test_a_finished_run_is_loaded_for_use(runs):

@@ -20,6 +20,7 @@ from gatewise.show import draw_latent_run, draw_series
 from gatewise.tasks import edits
 from gatewise.training import AutoencodeSettings, Run, TrainedAutoencoder, load_autoencoder, source_of
 from gatewise.training.checkpoint import replacing
+from gatewise.training.latent_model import UNCONDITIONAL
 from gatewise.training.settings import settings_from
 
 _RunFolder = Annotated[Path, Parameter(help="The folder of a trained autoencoder.")]
@@ -48,8 +49,8 @@ def train_autoencode_command(
 ) -> None:
     """Train a variational autoencoder of lines or series; it tells how much its latent carries.
 
-    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of the same decoder without a
-    latent, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
+    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of a model without a latent, a
+    vae's the same decoder, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
     """
     load_cell_file(cell_file)
     settings = settings_from(AutoencodeSettings, chosen)
@@ -199,7 +200,10 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
         )
     unconditional = summary["baselines"].get("unconditional")
     if unconditional is not None:
-        print(f"  without a latent {unconditional:8.2f}   −log p(x), the same decoder, as many steps")
+        name = UNCONDITIONAL[summary["model"]]
+        print(f"  without a latent {unconditional:8.2f}   −log p(x), {name}, as many steps")
+    elif "unconditional" in summary["baselines"]:
+        print("  without a latent      not finite: the model to compare with diverged; lower --lr")
     print(summary["verdict"])
 
 

@@ -13,7 +13,7 @@ from gatewise.engines import which
 from gatewise.tasks import Against, bounded, edits, examine, measure_unconditional, verdict
 from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about, replacing, write_text
-from gatewise.training.latent_model import build, build_unconditional, model_config
+from gatewise.training.latent_model import UNCONDITIONAL, build, build_unconditional, model_config
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job, check_memory
 from gatewise.training.progress import Reporter
@@ -100,7 +100,7 @@ def _measure(
     heldout = prepared.task.heldout
     if not len(heldout):
         return summary
-    with report.counting("measuring what is held out", len(heldout)) as counted:
+    with report.counting("measuring what is held out", len(heldout) + len(bounded(heldout))) as counted:
 
         def progress(amount: int) -> None:
             counted(amount)
@@ -114,11 +114,12 @@ def _measure(
     if settings.baseline == "train":
         decoder = build_unconditional(config, **layer_options(settings))
         steps = read_about(run.last_file)[0]["journal"]["position"]["step"]
-        train_unconditional(decoder, prepared.task, settings, steps, report, check)
-        without, few = (measure_unconditional(decoder, some) for some in (heldout, bounded(heldout)))
-        summary["baselines"] |= {"unconditional": without, "unconditional_of_bounded": few}
-        kind = "series" if prepared.is_series else "lines"
-        against = Against(without - measured.reconstruction, few + findings.bound, sequences=kind)
+        name, kind = UNCONDITIONAL[settings.model], "series" if prepared.is_series else "lines"
+        summary["baselines"] |= {"unconditional": None, "unconditional_of_bounded": None}
+        if train_unconditional(decoder, prepared.task, settings, steps, report, check, name):
+            without, few = (measure_unconditional(decoder, some) for some in (heldout, bounded(heldout)))
+            summary["baselines"] |= {"unconditional": without, "unconditional_of_bounded": few}
+            against = Against(without - measured.reconstruction, few + findings.bound, name, kind)
     summary["verdict"] = verdict(summary["kl"], measured.active, settings.latent, gain, against)
     return summary
 
