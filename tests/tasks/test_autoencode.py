@@ -112,6 +112,16 @@ def test_findings(model):
     assert summary == examine(model, heldout, 16).summary()
 
 
+def test_a_single_sequence_shows_no_collapse(model):
+    task = AutoencodeTask(lines(9), lines(1), 4)
+    assert sorted(task.held_out(model)) == ["elbo", "kl", "loss", "reconstruction"]
+    summary = examine(model, task.heldout, 4).summary()
+    assert [summary[name] for name in ("active_units", "mutual_information", "reconstruction_shuffled")] == [None] * 3
+    said = verdict(0.1, None, 4, None, Against(1.0, -2.0))
+    assert "warning" not in said
+    assert "2.0 nats worse" in said
+
+
 def test_the_bound_is_of_sequences_spread_over_all():
     assert bounded(range(512)) == range(512)
     assert bounded(range(1025)) == range(0, 1025, 3)

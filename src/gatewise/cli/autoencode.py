@@ -190,7 +190,8 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     print(f"held out, nats of a sequence ({summary['heldout_loss']:.4f} of a step at most)")
     print(f"  ELBO            {summary['elbo']:9.2f}   = −(reconstruction + KL)")
     print(f"  reconstruction  {summary['reconstruction']:9.2f}   −log p(x | z), z from its own line or series")
-    print(f"  KL              {summary['kl']:9.2f}   {summary['active_units']} of {summary['latent']} units active")
+    active = "not known how many" if summary["active_units"] is None else summary["active_units"]
+    print(f"  KL              {summary['kl']:9.2f}   {active} of {summary['latent']} units active")
     print(f"  log p(x) at least {bound['bound']:7.2f}   {bound['samples']} samples, {bound['sequences']} sequences")
     if summary["reconstruction_shuffled"] is not None:
         print(f"  another's latent {summary['reconstruction_shuffled']:8.2f}   −log p(x | z), z from another sequence")

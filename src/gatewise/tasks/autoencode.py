@@ -110,7 +110,8 @@ class AutoencodeTask:
         """
         if not len(self.heldout):
             return {"loss": math.nan}
-        return measure(model, self.heldout[:LOOK]).figures()
+        figures = measure(model, self.heldout[:LOOK]).figures()
+        return {name: value for name, value in figures.items() if value is not None}
 
     def figures(self, loss: float) -> dict[str, float]:
         """Nothing: the annealed objective says nothing else."""
@@ -125,20 +126,20 @@ class Measured:
     Attributes:
         reconstruction: −E_q[log p(x | z)], the mean.
         kl: KL(q(z | x) ‖ p(z)), the mean, of each latent dimension, (Z,).
-        active: latent units whose mean varies over the data.
+        active: latent units whose mean varies over the data; None where a single mean cannot vary.
         steps: the mean number of a sequence's targets.
     """
 
     reconstruction: float
     kl: Tensor
-    active: int
+    active: int | None
     steps: float
 
     @property
     def elbo(self) -> float:
         return -self.reconstruction - self.kl.sum().item()
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         return {
             "loss": -self.elbo / self.steps, "elbo": self.elbo, "reconstruction": self.reconstruction,
             "kl": self.kl.sum().item(), "active_units": self.active,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatewise.errors import UserError, nearest
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE, importance_bound, mutual_information
+from gatewise.layers.evidence import MOST_INFORMED
 from gatewise.layers.stepping import evaluating
 from gatewise.tasks.autoencode import Measured, in_batches, measure
 
@@ -53,8 +54,9 @@ class Findings:
         samples: K of the bound.
         bounded: how many sequences the bound is of.
         sequences: how many all the rest is of.
-        shuffled: −log p(x | z) where z is another sequence's; None for a model with a latent at every step.
-        information: I(x; z) by all sequences, at most log ``sequences``; None likewise.
+        shuffled: −log p(x | z) where z is another sequence's; None for a model with a latent at every step, and where
+            there is no other.
+        information: I(x; z) by all sequences, or 2,048 of them, at most the log of their number; None likewise.
     """
 
     measured: Measured
@@ -70,7 +72,8 @@ class Findings:
         figures = self.measured.figures()
         return {
             "heldout_loss": figures.pop("loss"), **figures, "latent": len(self.measured.kl),
-            "mutual_information": self.information, "mutual_information_at_most": math.log(self.sequences),
+            "mutual_information": self.information,
+            "mutual_information_at_most": math.log(min(self.sequences, MOST_INFORMED)),
             "reconstruction_shuffled": self.shuffled,
             "iw_bound": {
                 "samples": self.samples, "sequences": self.bounded, "bound": self.bound, "elbo": self.bound_elbo,
@@ -93,14 +96,16 @@ def examine(
             elbos.append(weights.mean(0))
             if progress is not None:
                 progress(len(lengths))
-        shuffled, information = _one_latent(model, sequences) if isinstance(model, SequenceVAE) else (None, None)
+        shuffled = information = None
+        if isinstance(model, SequenceVAE) and len(sequences) > 1:
+            shuffled, information = _one_latent(model, sequences)
     return Findings(
         measured, torch.cat(bounds).mean().item(), torch.cat(elbos).mean().item(), samples, len(few), len(sequences),
         shuffled, information,
     )  # fmt: skip
 
 
-def bounded(sequences: Sequence[Tensor]) -> Sequence[Tensor]:
+def bounded(sequences: Sequence[Any]) -> Sequence[Any]:
     """The sequences of the importance-weighted bound: at most 512, spread over all."""
     return sequences[:: max(1, math.ceil(len(sequences) / _BOUNDED))]
 
@@ -111,7 +116,8 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     batches = list(in_batches(sequences, model.emission))
     found = [model.posterior(*batch) for batch in batches]
     whole = Gaussian(torch.cat([q.mean for q in found]), torch.cat([q.log_variance for q in found]))
-    # A turn by a drawn number gives nobody its own; the order is by length, which a turn would nearly keep.
+    # One cycle through all, in a drawn order: nobody keeps its own, and none gets that of a neighbour of its length
+    # more often than any other's.
     order = torch.randperm(len(sequences), generator=generator)
     others = torch.empty_like(order)
     others[order] = order.roll(1)
@@ -123,12 +129,12 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     return -total / len(sequences), mutual_information(whole, generator)
 
 
-def verdict(kl: float, active: int, latent: int, gain: float | None, against: Against | None = None) -> str:
+def verdict(kl: float, active: int | None, latent: int, gain: float | None, against: Against | None = None) -> str:
     """What the latent carries, in words, with a warning where it is next to nothing: posterior collapse.
 
     Args:
         kl: nats of a sequence.
-        active: latent units that vary with the data.
+        active: latent units that vary with the data; None where that is not known.
         latent: all of them.
         gain: nats by which the right z reconstructs better than another sequence's; None where that is not known.
         against: a model without a latent, compared; None likewise.
@@ -146,7 +152,9 @@ def verdict(kl: float, active: int, latent: int, gain: float | None, against: Ag
     return told if against is None else f"{told}; {against}"
 
 
-def _told(kl: float, active: int, latent: int, gain: float | None, against: Against | None) -> str:
+def _told(kl: float, active: int | None, latent: int, gain: float | None, against: Against | None) -> str:
+    if active is None:
+        return f"the latent tells {kl:.2g} nats of the one sequence held out, which cannot tell whether it collapsed"
     if kl < _LITTLE or not active:
         return (
             f"warning: posterior collapse: the latent tells {kl:.2g} nats of a sequence ({active} of {latent} units "
