@@ -101,7 +101,7 @@ class _CandidateDropout(_RecurrentDropout):
             args = [values[i] for i in node.args]
             match node.op:
                 case "constant":
-                    value = torch.tensor(node.parameters[0])
+                    value = torch.tensor(node.parameters[0], dtype=torch.float64)  # it takes the type of what it meets
                 case "state":
                     value = states[self.states.index(node.of)]
                 case "input":
