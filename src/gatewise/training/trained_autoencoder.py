@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,8 @@ class TrainedAutoencoder:
     def reconstruct(self, sequences: Sequence[Tensor]) -> list[Tensor]:
         """What the decoder writes from the mean of each q(z | x), the likeliest step always."""
         written = []
-        for start in range(0, len(sequences), _AT_ONCE):
-            x, lengths = padded(sequences[start : start + _AT_ONCE])
+        for some in _batches(sequences):
+            x, lengths = padded(some)
             most = len(x) if self.is_series else max(self.longest, len(x))
             written += self.model.reconstruct(x, lengths, most)
         return [one[: len(x)] for one, x in zip(written, sequences, strict=True)] if self.is_series else written
@@ -106,13 +106,20 @@ class TrainedAutoencoder:
                 "--model vae to interpolate"
             )
         with torch.inference_mode():
-            return self.model.posterior(*padded(sequences))
+            parts = [self.model.posterior(*padded(some)) for some in _batches(sequences)]
+        return Gaussian(*(torch.cat(all_) for all_ in zip(*((q.mean, q.log_variance) for q in parts), strict=True)))
 
     def prepared(self) -> PreparedSequences:
         """The run's own sequences, those to learn and those held out."""
         settings, source = recorded(self.run)
         content = same_data(source, self.run.read_config()["data"], self.run.folder)
         return prepare_sequences(content, settings, self.codec)
+
+
+def _batches(sequences: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """As many as are taken at once, in their order: all of a long text would not fit into memory."""
+    for start in range(0, len(sequences), _AT_ONCE):
+        yield sequences[start : start + _AT_ONCE]
 
 
 def recorded(run: Run) -> tuple[AutoencodeSettings, SequenceSource]:
