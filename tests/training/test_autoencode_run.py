@@ -345,6 +345,41 @@ def test_data_that_changed_are_refused(files, runs, tmp_path):
         load(run.folder).prepared()
 
 
+@pytest.mark.parametrize(
+    "change", [("batch = 16", "batch = 8"), ("window = 8", "window = 9"), ("heldout = 0.1", "heldout = 0.05")],
+    ids=lambda change: change[1],
+)  # fmt: skip
+def test_a_run_does_not_go_on_with_other_settings(runs, tmp_path, change):
+    """With a smaller part held out it would learn what it is then measured on."""
+    run = shutil.copytree(runs["series"], tmp_path / "run")
+    (run / "summary.json").unlink()
+    config = run / "config.toml"
+    kept = config.read_text()
+    assert kept.count(change[0]) == 1
+    config.write_text(kept.replace(*change))
+    with pytest.raises(UserError, match=r"does not belong to the settings in .*config\.toml"):
+        resume(run)
+    assert not (run / "summary.json").exists()
+
+
+def test_a_run_goes_on_with_other_threads_and_without_a_mark(runs, tmp_path):
+    run = shutil.copytree(runs["series"], tmp_path / "run")
+    (run / "summary.json").unlink()
+    config, last = run / "config.toml", run / "checkpoint" / "last.safetensors"
+    assert "threads = 1" in config.read_text()
+    config.write_text(config.read_text().replace("threads = 1", "threads = 2"))
+    threads = torch.get_num_threads()
+    try:
+        resume(run)
+    finally:
+        torch.set_num_threads(threads)
+    about = read_about(last)[0]
+    del about["settings"]  # as a version before this one wrote it
+    write_tensors(last, read_tensors(last), about)
+    (run / "summary.json").unlink()
+    resume(run)
+
+
 def test_lines_that_are_left_out_are_told(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(["abcd"] * 5 + ["x", "a long, long line"] + ["dcba"] * 5))
     said = []
