@@ -283,7 +283,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("cell", ["rnn", "rnn-relu", "indrnn"])
     def test_no_candidate(self, cell):
-        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take kind='gal'"):
+        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take the kind 'gal'"):
             recurrent_dropout(cell, 0.1, "semeniuta")
 
     def test_a_gate_that_is_called_like_a_candidate(self):

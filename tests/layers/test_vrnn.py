@@ -219,7 +219,7 @@ def test_a_reconstruction_is_the_decoders_likeliest_words_under_the_posteriors_m
 def test_a_lines_reconstruction_is_its_own_whatever_stands_beside_it():
     model = vrnn(TokenEmission(V, 3), seed=3, scale=1.5)
     with torch.no_grad():
-        model.decoder[1].bias[V] -= 50.0  # it never ends by itself
+        dict(model.named_parameters())["decoder.1.bias"][V] -= 50.0  # it never ends by itself
     beside = model.reconstruct(TOKENS, LENGTHS, 80)
     assert [len(text) for text in beside] == [5, 3, 2]  # one more than the line has
     for row, length in enumerate(LENGTHS.tolist()):

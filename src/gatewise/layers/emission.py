@@ -149,7 +149,9 @@ class TokenEmission(Emission):
             output = output.index_fill(-1, torch.tensor(self.never), -torch.inf)
         if temperature == 0:
             return output.argmax(-1)
-        return torch.multinomial((output / temperature).softmax(-1), 1, generator=generator).squeeze(-1)
+        # The likeliest is at 0, so that however small a temperature makes no infinity of it.
+        scaled = (output - output.max(-1, keepdim=True).values) / min(max(temperature, 1e-30), 1e30)
+        return torch.multinomial(scaled.softmax(-1), 1, generator=generator).squeeze(-1)
 
     def ended(self, values: Tensor) -> Tensor:
         return values == self.end

@@ -18,6 +18,9 @@ from gatewise.tasks.autoencode import Measured, in_batches, measure
 
 WAYS = ("linear", "spherical")
 
+MOST_AT_ONCE = 100_000
+"""The most sequences that are written in one go."""
+
 _LITTLE = 1.0  # nats of a sequence: less tells next to nothing of it
 _BOUNDED = 512  # sequences of the importance-weighted bound
 
@@ -186,13 +189,13 @@ def way(start: Tensor, end: Tensor, steps: int, kind: str = "linear") -> Tensor:
     a and b, which keeps away from the origin (Shoemake 1985; White 2016, arXiv:1609.04468).
 
     Raises:
-        UserError: fewer than two steps, another kind.
+        UserError: fewer than two steps or too many, another kind.
 
     >>> way(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3, "spherical")[1].tolist()
     [0.7071067690849304, 0.7071067690849304]
     """
-    if steps < 2:
-        raise UserError(f"--steps {steps}: want at least 2, the two ends")
+    if not 2 <= steps <= MOST_AT_ONCE:
+        raise UserError(f"--steps {steps}: want at least 2, the two ends, and at most {MOST_AT_ONCE:,}")
     if kind not in WAYS:
         raise UserError(f"--way {kind}: {nearest(kind, WAYS)}")
     w = torch.linspace(0, 1, steps, dtype=start.dtype).unsqueeze(1)

@@ -259,7 +259,7 @@ def check_task(run: Run, *tasks: str) -> dict[str, Any]:
     if config["task"] not in tasks:
         wanted = " or ".join(tasks)
         raise UserError(
-            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a {wanted} run"
+            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a run of {wanted}"
         )
     return config
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gatewise.data import Standardiser, padded
 from gatewise.errors import UserError
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE
-from gatewise.tasks import way
+from gatewise.tasks import MOST_AT_ONCE, way
 from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about
 from gatewise.training.latent_model import build
@@ -70,8 +70,8 @@ class TrainedAutoencoder:
 
     def sample(self, count: int, temperature: float = 1.0, seed: int = 0) -> list[Any]:
         """Lines or series from the prior: z ~ N(0, I), then step by step at a temperature; 0 is the likeliest step."""
-        if count < 1:
-            raise UserError(f"-n {count}: want a whole number of at least 1")
+        if not 1 <= count <= MOST_AT_ONCE:
+            raise UserError(f"-n {count}: want a whole number of at least 1 and at most {MOST_AT_ONCE:,}")
         if not 0 <= temperature < float("inf"):
             raise UserError(f"--temperature {temperature}: want a number of at least 0")
         drawn = self.model.sample(count, self.longest, temperature, torch.Generator().manual_seed(seed))
