@@ -64,7 +64,8 @@ class AutoencodeTask:
     Example:
         >>> import torch
         >>> from gatewise.layers import SequenceVAE, TokenEmission
-        >>> task = AutoencodeTask([torch.tensor([0, 1, 2]), torch.tensor([2, 1])], [torch.tensor([0, 2])], 2)
+        >>> lines = [torch.tensor([0, 1, 2]), torch.tensor([2, 1])]
+        >>> task = AutoencodeTask(lines, lines, 2)
         >>> model = SequenceVAE(TokenEmission(3, 4), "gru", hidden_size=5, latent_size=2)
         >>> loss, _ = task.loss(model, task.batches(0)[0], None, share=0.5)
         >>> sorted(task.held_out(model))
