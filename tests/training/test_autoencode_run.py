@@ -260,30 +260,6 @@ def test_all_that_is_encoded_is_not_encoded_at_once(runs, monkeypatch):
         torch.testing.assert_close(found.mean[i : i + 1], model.posterior([sequences[i]]).mean, rtol=0, atol=1e-6)
 
 
-def test_the_scale_of_series_is_that_of_what_is_learned():
-    values = np.random.default_rng(0).normal(size=(200, 2))
-    shifted = values.copy()
-    shifted[180:] += 1000.0  # what is held out
-    settings = settings_of("series")
-    one, other = (prepare_sequences(some, settings).codec for some in (values, shifted))
-    assert one == other
-    assert one.mean == pytest.approx(values[:180].mean(0), abs=0.1)  # type: ignore[union-attr]
-
-
-def test_a_word_of_what_is_held_out_is_unknown():
-    text = "\n".join(["the king went home"] * 18 + ["the zebra went home"] * 2)
-    prepared = prepare_sequences(text, settings_of("words"))
-    tokenizer = prepared.codec
-    assert [tokenizer.decode(one).count("<unk>") for one in prepared.task.heldout] == [1, 1]  # type: ignore[arg-type]
-
-
-def test_a_tokenizer_that_is_there_is_not_fitted_again(monkeypatch):
-    text = "\n".join(["the king went home"] * 20)
-    codec = prepare_sequences(text, settings_of("words")).codec
-    monkeypatch.setattr("gatewise.training.sequence_source.fit_tokenizer", None)
-    assert prepare_sequences(text, settings_of("words"), codec).codec is codec
-
-
 def test_the_comparison_takes_the_runs_steps_at_the_runs_rates(files, tmp_path, monkeypatch):
     step, taken = learners.TorchLearner.step, {}
 
