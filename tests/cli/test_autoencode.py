@@ -8,6 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
+from gatewise.cli.training import ENDINGS
+from gatewise.training import Run
+
 SMALL = (
     "--hidden",
     8,
@@ -86,6 +89,42 @@ def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gate
     assert heldout[0] in (folder / "lines.txt").read_text().splitlines()[-6:]
 
 
+def test_a_line_longer_than_a_files_name_is_a_line(lines, gatewise_):
+    answer = gatewise_("reconstruct", lines[0], "rose " * 100)
+    assert answer.code == 0, answer
+    assert answer.out.endswith("over 1 lines\n")
+
+
+def test_a_temperature_next_to_nothing_takes_the_likeliest(lines, gatewise_):
+    one, two = (gatewise_("sample", lines[0], "-n", 20, "--seed", 3, "--temperature", t) for t in ("1e-45", "1e-12"))
+    assert one.code == two.code == 0, one
+    assert one.out == two.out
+    assert gatewise_("sample", lines[0], "-n", 2, "--seed", 3, "--temperature", "1e300").code == 0
+
+
+def test_figures_that_are_not_finite_are_told_as_such(lines, monkeypatch, capsys):
+    run, _ = lines
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= dict.fromkeys(("heldout_loss", "elbo", "reconstruction", "kl", "mutual_information"))
+    summary["iw_bound"]["bound"] = None
+    summary["baselines"]["unconditional"] = None
+    ENDINGS["autoencode"].tell(Run(run), summary)
+    said = capsys.readouterr().out
+    assert said.count("not finite") == 7
+    assert "diverged" in said
+
+
+def test_what_is_called_next_can_be_called(lines, series, gatewise_):
+    for run in (lines[0], series):
+        commands = ENDINGS["autoencode"].next_commands(json.loads((run / "summary.json").read_text()))
+        assert len(commands) == 3
+        for command in commands:
+            answer = gatewise_(*command.format(run=run).split())
+            assert answer.code == 0, answer
+    vrnn = json.loads((lines[0] / "summary.json").read_text()) | {"model": "vrnn"}
+    assert not any("interpolate" in command for command in ENDINGS["autoencode"].next_commands(vrnn))
+
+
 def test_interpolation_begins_and_ends_with_the_reconstructions(lines, gatewise_):
     run, _ = lines
     ends = [
@@ -137,6 +176,10 @@ BAD = {
     "a number of no series": (("interpolate", "b", "--from", "0", "--to", "99"), "--to 99"),
     "text to a run of series": (("interpolate", "b", "--from", "a rose", "--to", "1"), "--from a rose"),
     "series of another width": (("reconstruct", "b", "wide.npy"), "2 features"),
+    "a power of two that is no number": (("interpolate", "b", "--from", "²", "--to", "1"), "--from ²: want the number"),
+    "series of two lengths": (("reconstruct", "b", "series.npy", "short.npy"), "series of 9 and of 16 steps"),
+    "more samples than memory": (("sample", "a", "-n", 10**14), "at most 100,000"),
+    "more steps than memory": (("interpolate", "a", "--from", "a", "--to", "b", "--steps", 10**14), "at most 100,000"),
     "nothing to reconstruct": (("reconstruct", "a", "--count", 0), "--count 0"),
     "a run of text": (("generate", "a"), "a run of the task 'autoencode', not of text"),
     "a run that is none": (("sample", "lines.txt"), "not a run folder"),
@@ -150,6 +193,7 @@ def test_mistakes_are_answered_in_a_line(mistake, lines, series, folder, refused
     for name in ("lines.txt", "series.npy"):
         shutil.copy(folder / name, tmp_path / name)
     np.save(tmp_path / "wide.npy", np.zeros((16, 3)))
+    np.save(tmp_path / "short.npy", np.zeros((9, 2)))
     monkeypatch.chdir(tmp_path)
     arguments, message = BAD[mistake]
     assert message in refused(*arguments)

@@ -283,7 +283,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("cell", ["rnn", "rnn-relu", "indrnn"])
     def test_no_candidate(self, cell):
-        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take kind='gal'"):
+        with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take the kind 'gal'"):
             recurrent_dropout(cell, 0.1, "semeniuta")
 
     def test_a_gate_that_is_called_like_a_candidate(self):
@@ -302,6 +302,10 @@ class TestBadInput:
             recurrent_dropout("gru", 0.1, "semenuta")
         with pytest.raises(UserError, match="did you mean 'semeniuta'"):
             gatewise.GRU(3, 5, recurrent_dropout_kind="semenuta")
+
+    def test_a_kind_without_a_rate(self):
+        with pytest.raises(UserError, match="recurrent_dropout_kind='semeniuta': nothing is dropped"):
+            gatewise.GRU(3, 5, recurrent_dropout_kind="semeniuta")
 
     def test_an_unknown_state(self):
         with pytest.raises(UserError, match=r"its states are \('h',\), not \['c'\]"):
@@ -322,6 +326,27 @@ def test_the_equations_keep_their_letters():
     assert [name for _, name in gatewise.trace(cell).names] == ["r", "z", "n"]
     assert roles(cell) == roles("gru")
     assert "h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}" in gatewise.graph.equations(cell)  # type: ignore[attr-defined]
+
+
+class Leaky(gatewise.Cell):
+    gates = ("n",)
+
+    def step(self, x, u, h):
+        n = torch.tanh(x.n + 0.3 * u.n(h))
+        return 0.9 * h + (0.1 - 0.7) * n / 1.1
+
+
+def test_the_numbers_of_the_equations_are_not_rounded():
+    torch.manual_seed(0)
+    plain = gatewise.Recurrent(Leaky, 3, 4, engine="eager").double()
+    dropped = gatewise.Recurrent(recurrent_dropout(Leaky, 0.5, "semeniuta"), 3, 4, engine="eager").double().eval()
+    dropped.load_state_dict(plain.state_dict())
+    x = torch.randn(9, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(dropped(x)[0], plain(x)[0], rtol=0, atol=1e-12)
+    assert dropped.float()(x.float())[0].dtype == torch.float32
+    numbers = [node.parameters[0] for node in gatewise.trace(recurrent_dropout(Leaky, 0.5, "semeniuta")).nodes
+               if node.op == "constant"]  # fmt: skip
+    assert {0.3, 0.9} <= set(numbers)
 
 
 def test_every_cell_with_a_candidate_has_it_dropped():

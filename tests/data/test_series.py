@@ -76,3 +76,18 @@ def test_the_scale_goes_there_and_back():
     for config in ({}, {"mean": [1.0], "deviation": []}, {"mean": [1.0], "deviation": [0.0]}, {"mean": ["x"]}):
         with pytest.raises(UserError, match="malformed"):
             Standardiser.from_config(config)
+
+
+def test_a_feature_that_varies_by_rounding_alone_does_not_vary():
+    values = np.stack([np.full(1000, 0.1), np.linspace(-1, 1, 1000) * 1e-20, np.zeros(1000)], 1)
+    assert 0 < values[:, 0].std() < 1e-15  # the sum of a thousand times 0.1 is not a hundred
+    scale = Standardiser.fitted(values)
+    assert scale.deviation[0] == scale.deviation[2] == 1.0
+    assert scale.deviation[1] == pytest.approx(values[:, 1].std())  # small, and yet all there is
+    assert abs(scale.encode(values)[:, 0]).max() < 1e-12
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_cannot_be_squared_are_refused():
+    with pytest.raises(UserError, match=r"values of 1e\+200, whose squares overflow"):
+        Standardiser.fitted(np.array([[1.0], [1e200]]))

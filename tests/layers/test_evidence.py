@@ -116,12 +116,14 @@ def test_active_units_vary_over_the_data():
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(5000, 4, generator=generator) * torch.tensor([1.0, 0.13, 0.07, 0.0]) + 5.0
     assert active_units(means) == 2  # variances 1, 0.017, 0.005, 0
-    assert active_units(means[:1]) == 0
+    assert active_units(means[:1]) is None
 
 
 def test_mutual_information_of_posteriors_far_apart_and_of_equal_ones():
     apart = Gaussian(100.0 * torch.arange(50.0).unsqueeze(1), torch.zeros(50, 1))
     assert mutual_information(apart) == pytest.approx(math.log(50), abs=1e-4)  # z tells which of 50
+    many = Gaussian(100.0 * torch.arange(2500.0).unsqueeze(1), torch.zeros(2500, 1))
+    assert mutual_information(many) == pytest.approx(math.log(2048), abs=1e-4)  # as many as are looked at
     same = Gaussian(torch.zeros(50, 1), torch.zeros(50, 1))
     assert mutual_information(same) == pytest.approx(0.0, abs=1e-4)
 

@@ -417,3 +417,11 @@ class TestLanguageModels:
             generate_tokens(model, torch.tensor([1]), 5, Sampling())
         with pytest.raises(UserError, match="bidirectional layer cannot be streamed"):
             gatewise.stream(model)
+
+
+@pytest.mark.parametrize("cells", [["gru", "lstm"], ["gru", "gru"], ["lstm", "lstm"]])
+@pytest.mark.parametrize("hx", [5, (None, 5), (torch.zeros(1, 2, 4), None), ([1.0], (2.0, 3.0))], ids=str)
+def test_states_that_are_no_tensors_are_refused_in_a_line(cells, hx):
+    layer = Recurrent(cells, 3, 4, engine="eager")
+    with pytest.raises((UserError, RuntimeError), match="hx"):
+        layer(torch.zeros(5, 2, 3), hx)

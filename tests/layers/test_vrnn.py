@@ -214,3 +214,14 @@ def test_a_reconstruction_is_the_decoders_likeliest_words_under_the_posteriors_m
                 break
             h = hand.recur(np.concatenate([hand.relu("features_x", embedding[wanted[-1]]), of_z]), h)
         assert rows[row].tolist()[: length + 1] == [token for token in wanted if token != V]
+
+
+def test_a_lines_reconstruction_is_its_own_whatever_stands_beside_it():
+    model = vrnn(TokenEmission(V, 3), seed=3, scale=1.5)
+    with torch.no_grad():
+        dict(model.named_parameters())["decoder.1.bias"][V] -= 50.0  # it never ends by itself
+    beside = model.reconstruct(TOKENS, LENGTHS, 80)
+    assert [len(text) for text in beside] == [5, 3, 2]  # one more than the line has
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone = model.reconstruct(TOKENS[:length, row : row + 1], LENGTHS[row : row + 1], 80)[0]
+        assert torch.equal(beside[row], alone)

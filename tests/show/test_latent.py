@@ -32,6 +32,20 @@ def test_the_curve_shows_what_is_known(tmp_path):
     assert "−ELBO" not in (tmp_path / "b.svg").read_text()
 
 
+def test_a_bound_above_zero_is_drawn_below_it(tmp_path):
+    rows = [
+        {"step": str(step), "heldout_elbo": str(elbo), "heldout_reconstruction": str(-elbo - 3), "heldout_kl": "3"}
+        for step, elbo in ((1, -20.0), (2, 40.5))
+    ]
+    draw_bound(rows, tmp_path / "a.svg", "run")
+    labels = re.findall(r">([−\w.-]+)</text>", (tmp_path / "a.svg").read_text())
+    assert {"-40.5", "-43.5", "3.0"} <= set(labels)  # −ELBO, the reconstruction, the KL
+    assert "−40" in labels  # the axis goes down to it
+    rows[1] |= {"heldout_elbo": "-10", "heldout_reconstruction": "7"}
+    draw_bound(rows, tmp_path / "b.svg", "run")
+    assert not re.findall(r">([−-]\d[\w.]*)</text>", (tmp_path / "b.svg").read_text())
+
+
 def test_series_and_pairs_are_drawn(tmp_path):
     one = np.sin(np.arange(20.0))[:, None]
     assert draw_series([one] * 20, tmp_path / "a.svg", "samples") == tmp_path / "a.svg"

@@ -8,10 +8,12 @@ import torch
 from gatewise import UserError
 from gatewise.layers import SequenceDecoder, SequenceVAE, SeriesEmission, TokenEmission
 from gatewise.tasks import (
+    Against,
     Annealing,
     AutoencodeTask,
     Objective,
     UnconditionalTask,
+    bounded,
     edits,
     examine,
     measure,
@@ -110,6 +112,21 @@ def test_findings(model):
     assert summary == examine(model, heldout, 16).summary()
 
 
+def test_a_single_sequence_shows_no_collapse(model):
+    task = AutoencodeTask(lines(9), lines(1), 4)
+    assert sorted(task.held_out(model)) == ["elbo", "kl", "loss", "reconstruction"]
+    summary = examine(model, task.heldout, 4).summary()
+    assert [summary[name] for name in ("active_units", "mutual_information", "reconstruction_shuffled")] == [None] * 3
+    said = verdict(0.1, None, 4, None, Against(1.0, -2.0))
+    assert "warning" not in said
+    assert "2.0 nats worse" in said
+
+
+def test_the_bound_is_of_sequences_spread_over_all():
+    assert bounded(range(512)) == range(512)
+    assert bounded(range(1025)) == range(0, 1025, 3)
+
+
 def test_another_lines_latent_reconstructs_worse_once_the_latent_is_listened_to():
     """A model that is trained on constant lines tells which constant by its latent."""
     torch.manual_seed(0)
@@ -204,7 +221,13 @@ def test_collapse_is_told_in_words():
     assert "hardly listens" in verdict(8.0, 32, 32, 0.2)
     assert not verdict(8.0, 30, 32, 6.0).startswith("warning")
     assert not verdict(8.0, 30, 32, None).startswith("warning")
-    assert "4.5 against the same decoder without a latent" in verdict(8.0, 30, 32, 6.0, 4.5)
-    worse = verdict(8.0, 30, 32, 6.0, -1.5)
+    better = verdict(8.0, 30, 32, 6.0, Against(4.5, -3.5))
+    assert "4.5 against the same decoder without a latent" in better
+    assert better.endswith("as a model of the lines it is 3.5 nats worse than the same decoder without a latent")
+    assert "a model of the series it is 0.7 nats better than an n-gram" in verdict(
+        8.0, 30, 32, 6.0, Against(4.5, 0.7, "an n-gram", "series")
+    )
+    worse = verdict(8.0, 30, 32, 6.0, Against(-1.5, -9.0))
     assert worse.startswith("warning")
     assert "no better" in worse
+    assert "9.0 nats worse" in worse

@@ -1,18 +1,21 @@
 """An autoencoder's run: resumed to the bit, measured honestly, loaded for use, refused where it is damaged."""
 
+import contextlib
 import csv
 import json
 import math
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from gatewise import UserError
-from gatewise.layers import SequenceDecoder, TokenEmission
+from gatewise.layers import SequenceDecoder, SequenceVAE, TokenEmission
 from gatewise.tasks import UnconditionalTask
+from gatewise.tasks.autoencode import in_batches
 from gatewise.training import AutoencodeSettings, TrainedAutoencoder, Watch, load, resume, source_of
 from gatewise.training import learner as learners
 from gatewise.training.autoencode_run import AutoencodeTraining
@@ -102,11 +105,28 @@ def test_the_summary_says_what_was_measured(runs, case):
     summary = json.loads((runs[case] / "summary.json").read_text())
     assert summary["task"] == "autoencode"
     assert summary["elbo"] == pytest.approx(-summary["reconstruction"] - summary["kl"], abs=1e-4)
-    assert summary["iw_bound"]["bound"] >= summary["iw_bound"]["elbo"]
-    assert 0 <= summary["active_units"] <= summary["latent"] == 3
-    assert "latent tells" in summary["verdict"]
+    model = load(runs[case])
+    assert isinstance(model, TrainedAutoencoder)
+    heldout = list(model.prepared().task.heldout)
+    generator = torch.Generator().manual_seed(1)
+    with torch.inference_mode():
+        (batch,) = in_batches(heldout, model.model.emission)
+        weights = model.model.log_weights(*batch, 3, generator).double().numpy()
+        means = model.model.evidence(*batch).means.double().numpy()
+    assert summary["iw_bound"]["bound"] == pytest.approx(np.log(np.exp(weights).mean(0)).mean(), rel=1e-5)
+    assert summary["iw_bound"]["elbo"] == pytest.approx(weights.mean(), rel=1e-5)
+    assert summary["latent"] == 3
+    if case != "vrnn":  # whose means depend on what was drawn
+        assert summary["active_units"] == int((means.var(0, ddof=1) > 0.01).sum())
+    assert f"{summary['kl']:.2g} nats" in summary["verdict"] or f"{summary['kl']:.1f} nats" in summary["verdict"]
     assert (summary["mutual_information"] is None) == (case == "vrnn")
     assert ("unconditional" in summary["baselines"]) == (case != "words")
+    if case != "words":  # the same sequences on both sides: so few that the bound is of all
+        assert summary["baselines"]["unconditional_of_bounded"] == summary["baselines"]["unconditional"]
+        lead = summary["baselines"]["unconditional"] + summary["iw_bound"]["bound"]
+        other = "a recurrent model" if case == "vrnn" else "the same decoder"  # which a vrnn's is not
+        said = f"{abs(lead):.1f} nats {'better' if lead > 0 else 'worse'} than {other} without a latent"
+        assert said in summary["verdict"]
     rows = list(csv.DictReader((runs[case] / "metrics.csv").open()))
     best = min(float(row["heldout_loss"]) for row in rows)
     # The best weights are those of the full bound on what is held out, not those of an annealed loss.
@@ -154,6 +174,55 @@ def test_the_unconditional_model_is_left_with_its_best_weights(files, monkeypatc
     train_unconditional(decoder, prepared.task, settings, 20, Silent(), lambda: None)
     assert torch.equal(decoder.head.bias, seen[1])
     assert not torch.equal(seen[1], seen[3])
+    losses, seen = iter([3.0, 1.0, 2.0, 4.0]), []
+    train_unconditional(decoder, prepared.task, replace(settings, keep="last"), 20, Silent(), lambda: None)
+    assert torch.equal(decoder.head.bias, seen[3])  # the last look is after the last step
+
+
+@pytest.mark.parametrize("dies", [3, 12])
+def test_an_unconditional_model_that_diverges_does_not_keep_the_run_from_its_end(files, dies, monkeypatch):
+    settings = settings_of("vae")
+    prepared = prepare_sequences((files / "lines.txt").read_text(), settings)
+    decoder = SequenceDecoder(TokenEmission(prepared.codec.size, 8), "gru", 6, 0, engine="eager")
+    step, losses, seen, said = learners.TorchLearner.step, iter([3.0, 4.0]), [], []
+
+    def diverging(self, batch, lr, share=0.0, taken=iter(range(1, 99))):  # noqa: B008
+        if next(taken) == dies:
+            raise learners.Diverged(math.nan)
+        return step(self, batch, lr, share)
+
+    def held_out(self, model):
+        seen.append(model.head.bias.detach().clone())
+        return {"loss": next(losses)}
+
+    class Telling(Silent):
+        def say(self, text):
+            said.append(text)
+
+    monkeypatch.setattr(learners.TorchLearner, "step", diverging)
+    monkeypatch.setattr(UnconditionalTask, "held_out", held_out)
+    settings = replace(settings, keep="last")
+    found = train_unconditional(decoder, prepared.task, settings, 20, Telling(), lambda: None, "a model")
+    assert found == (dies == 12)  # after two looks; the third step is before the first
+    assert said[0].startswith(f"a model, trained for comparison, diverged at step {dies}")
+    if found:
+        assert torch.equal(decoder.head.bias, seen[0])
+
+
+def test_a_run_ends_without_the_comparison_that_diverged(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("gatewise.training.autoencode_run.train_unconditional", lambda *args: False)
+    counted, done = [], []
+
+    class Counting(Silent):
+        @contextlib.contextmanager
+        def counting(self, what, total):
+            counted.append(total)
+            yield done.append
+
+    _, summary = trained(files, "vrnn", tmp_path / "run", Watch(Counting()))
+    assert summary["baselines"] == {"unconditional": None, "unconditional_of_bounded": None}
+    assert "without a latent" not in summary["verdict"]
+    assert counted == [sum(done)]  # the bar ends where the work does
 
 
 def test_a_finished_run_is_loaded_for_use(runs):
@@ -171,6 +240,38 @@ def test_a_finished_run_is_loaded_for_use(runs):
     assert all(torch.equal(one, many[0]) for one in many)
     with pytest.raises(UserError, match="--from is empty"):
         model.encode("", "--from")
+
+
+def test_all_that_is_encoded_is_not_encoded_at_once(runs, monkeypatch):
+    model = load(runs["vae"])
+    assert isinstance(model, TrainedAutoencoder)
+    assert isinstance(model.model, SequenceVAE)
+    sequences = [model.encode(" ".join(["king"] * (1 + i % 4))) for i in range(300)]
+    posterior, rows = SequenceVAE.posterior, []
+
+    def counting(self, x, lengths):
+        rows.append(len(lengths))
+        return posterior(self, x, lengths)
+
+    monkeypatch.setattr(SequenceVAE, "posterior", counting)
+    found = model.posterior(sequences)
+    assert rows == [128, 128, 44]
+    for i in (0, 129, 299):
+        torch.testing.assert_close(found.mean[i : i + 1], model.posterior([sequences[i]]).mean, rtol=0, atol=1e-6)
+
+
+def test_the_comparison_takes_the_runs_steps_at_the_runs_rates(files, tmp_path, monkeypatch):
+    step, taken = learners.TorchLearner.step, {}
+
+    def noting(self, batch, lr, share=0.0):
+        taken.setdefault(type(self._model).__name__, []).append((lr, batch[0].shape))
+        return step(self, batch, lr, share)
+
+    monkeypatch.setattr(learners.TorchLearner, "step", noting)
+    _, summary = trained(files, "vae", tmp_path / "run")
+    assert taken["SequenceDecoder"] == taken["SequenceVAE"]
+    assert len(taken["SequenceVAE"]) == summary["steps"]
+    assert len({lr for lr, _ in taken["SequenceVAE"]}) > 3  # they are no constant
 
 
 def test_series_come_back_in_the_files_units(files, runs):
@@ -231,6 +332,41 @@ def test_data_that_changed_are_refused(files, runs, tmp_path):
     np.save(source, np.load(source) + 1)
     with pytest.raises(UserError, match=r"waves\.npy: is not what"):
         load(run.folder).prepared()
+
+
+@pytest.mark.parametrize(
+    "change", [("batch = 16", "batch = 8"), ("window = 8", "window = 9"), ("heldout = 0.1", "heldout = 0.05")],
+    ids=lambda change: change[1],
+)  # fmt: skip
+def test_a_run_does_not_go_on_with_other_settings(runs, tmp_path, change):
+    """With a smaller part held out it would learn what it is then measured on."""
+    run = shutil.copytree(runs["series"], tmp_path / "run")
+    (run / "summary.json").unlink()
+    config = run / "config.toml"
+    kept = config.read_text()
+    assert kept.count(change[0]) == 1
+    config.write_text(kept.replace(*change))
+    with pytest.raises(UserError, match=r"does not belong to the settings in .*config\.toml"):
+        resume(run)
+    assert not (run / "summary.json").exists()
+
+
+def test_a_run_goes_on_with_other_threads_and_without_a_mark(runs, tmp_path):
+    run = shutil.copytree(runs["series"], tmp_path / "run")
+    (run / "summary.json").unlink()
+    config, last = run / "config.toml", run / "checkpoint" / "last.safetensors"
+    assert "threads = 1" in config.read_text()
+    config.write_text(config.read_text().replace("threads = 1", "threads = 2"))
+    threads = torch.get_num_threads()
+    try:
+        resume(run)
+    finally:
+        torch.set_num_threads(threads)
+    about = read_about(last)[0]
+    del about["settings"]  # as a version before this one wrote it
+    write_tensors(last, read_tensors(last), about)
+    (run / "summary.json").unlink()
+    resume(run)
 
 
 def test_lines_that_are_left_out_are_told(tmp_path):

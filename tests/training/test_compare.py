@@ -166,3 +166,22 @@ def test_one_seed_has_no_spread():
     result = Result("gru", 3, 10, [1.0], [2.0])
     assert math.isnan(result.spread)
     assert result.to_dict()["spread"] is None
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("", True), ("=YES", True), ("=1", True), ("=no", False), ("=0", False)])
+def test_yes_and_no(value, wanted):
+    assert parse(f"gru:layers=2:residual{value}", SETTINGS)[1].residual is wanted
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("gru:layers=2:residual=ture", "residual=ture: want yes or no"),
+        ("gru:layer-norm=2", "layer-norm=2: want yes or no"),
+        ("gru:zoneout=much", "zoneout=much: want a number"),
+        ("gru:recurrent-dropout-kind=semeniuta", "--recurrent-dropout-kind semeniuta: nothing is dropped"),
+    ],
+)
+def test_what_would_silently_be_something_else_is_refused(label, message):
+    with pytest.raises(UserError, match=message):
+        parse(label, SETTINGS)

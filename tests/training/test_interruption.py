@@ -243,6 +243,7 @@ def test_a_changed_text_is_not_resumed(tmp_path, text_file, kill_at_step, refuse
     "change",
     [
         ("hidden = 10", "hidden = 11"), ("batch = 6", "batch = 5"), ("steps = 8", "steps = 700"),
+        ("lr = 0.02", "lr = 0.03"), ("seed = 0", "seed = 1"),
         ("layers = 1", "layers = 2"), ('cell = "gru"', 'cell = "lstm"'), ('engine = "auto"', 'engine = "numpy"'),
     ],
     ids=lambda change: change[1],

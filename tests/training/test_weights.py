@@ -5,6 +5,7 @@ import torch
 
 import gatewise
 from gatewise import UserError
+from gatewise.layers import SequenceVAE, TokenEmission
 from gatewise.training.checkpoint import write_tensors
 from gatewise.training.weights import check_equations, fingerprint
 
@@ -49,6 +50,20 @@ def test_a_file_without_a_mark_is_taken(written, equations):
 @pytest.mark.parametrize("named", [{"cell": "gru"}, {}, None], ids=str)
 def test_a_file_of_another_cell_is_another_mistake(written, named):
     check_equations(written(model_of(0.5), model=named), model_of(0.25))
+
+
+def test_a_stack_that_a_model_has_twice_is_checked_too(tmp_path):
+    """The encoder's and the decoder's layers: their names are the list, and the list again."""
+
+    def vae(share):
+        mixed = type(model_of(share).recurrent.cell)
+        return SequenceVAE(TokenEmission(5, 2), [mixed, "gru"], 3, 2)
+
+    path = tmp_path / "weights.safetensors"
+    write_tensors(path, {}, {"model": {"cell": ["Mixed", "gru"]}, "equations": fingerprint(vae(0.5))})
+    check_equations(path, vae(0.5))
+    with pytest.raises(UserError, match="other equations of 'Mixed, gru'"):
+        check_equations(path, vae(0.25))
 
 
 def test_a_cell_that_cannot_be_traced_has_no_mark(written):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +22,7 @@ from gatewise.show import draw_latent_run, draw_series
 from gatewise.tasks import edits
 from gatewise.training import AutoencodeSettings, Run, TrainedAutoencoder, load_autoencoder, source_of
 from gatewise.training.checkpoint import replacing
+from gatewise.training.latent_model import UNCONDITIONAL
 from gatewise.training.settings import settings_from
 
 _RunFolder = Annotated[Path, Parameter(help="The folder of a trained autoencoder.")]
@@ -48,8 +51,8 @@ def train_autoencode_command(
 ) -> None:
     """Train a variational autoencoder of lines or series; it tells how much its latent carries.
 
-    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of the same decoder without a
-    latent, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
+    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of a model without a latent, a
+    vae's the same decoder, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
     """
     load_cell_file(cell_file)
     settings = settings_from(AutoencodeSettings, chosen)
@@ -138,7 +141,7 @@ def _one(trained: TrainedAutoencoder, value: str, name: str) -> Any:
     if not trained.is_series:
         return trained.encode(value, name)
     heldout = trained.prepared().task.heldout
-    if not value.isdigit() or int(value) >= len(heldout):
+    if not value.isdecimal() or int(value) >= len(heldout):
         raise UserError(f"{name} {value}: want the number of a series that is held out, 0 ... {len(heldout) - 1}")
     return heldout[int(value)]
 
@@ -152,8 +155,13 @@ def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: st
         return [(trained.decode(one), one) for one in heldout]
     if trained.is_series:
         series = [one for path in given for one in _series_in(read_series(path), trained.longest)]
+        lengths = sorted({len(one) for one in series})
+        if len(lengths) > 1:
+            raise UserError(
+                f"{', '.join(given)}: series of {lengths[0]} and of {lengths[-1]} steps; call once for each"
+            )
         return [(one, trained.encode(one)) for one in series]
-    lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if Path(one).is_file() else [one])]
+    lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if os.path.isfile(one) else [one])]
     return [(line, trained.encode(line)) for line in lines]
 
 
@@ -176,6 +184,11 @@ def _give(trained: TrainedAutoencoder, name: str, made: list[Any]) -> None:
     print(f"{path}\n{picture}")
 
 
+def _figure(value: float | None, width: int = 9) -> str:
+    """A figure in its column; one that is not finite is not in a summary."""
+    return "not finite" if value is None else f"{value:{width}.2f}"
+
+
 def _tell(run: Run, summary: dict[str, Any]) -> None:
     """What came out, in words."""
     trained = load_autoencoder(run.folder)
@@ -186,23 +199,38 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
         print("nothing was held out: what the latent carries was not measured")
         return
     bound = summary["iw_bound"]
-    print(f"held out, nats of a sequence ({summary['heldout_loss']:.4f} of a step at most)")
-    print(f"  ELBO            {summary['elbo']:9.2f}   = −(reconstruction + KL)")
-    print(f"  reconstruction  {summary['reconstruction']:9.2f}   −log p(x | z), z from its own line or series")
-    print(f"  KL              {summary['kl']:9.2f}   {summary['active_units']} of {summary['latent']} units active")
-    print(f"  log p(x) at least {bound['bound']:7.2f}   {bound['samples']} samples, {bound['sequences']} sequences")
+    loss = "not finite" if summary["heldout_loss"] is None else f"{summary['heldout_loss']:.4f}"
+    print(f"held out, nats of a sequence ({loss} of a step at most)")
+    print(f"  ELBO            {_figure(summary['elbo'])}   = −(reconstruction + KL)")
+    print(f"  reconstruction  {_figure(summary['reconstruction'])}   −log p(x | z), z from its own line or series")
+    active = "not known how many" if summary["active_units"] is None else summary["active_units"]
+    print(f"  KL              {_figure(summary['kl'])}   {active} of {summary['latent']} units active")
+    print(
+        f"  log p(x) at least {_figure(bound['bound'], 7)}   {bound['samples']} samples, {bound['sequences']} sequences"
+    )
     if summary["reconstruction_shuffled"] is not None:
         print(f"  another's latent {summary['reconstruction_shuffled']:8.2f}   −log p(x | z), z from another sequence")
         print(
-            f"  I(x; z)         {summary['mutual_information']:9.2f}   so many sequences can show "
+            f"  I(x; z)         {_figure(summary['mutual_information'])}   so many sequences can show "
             f"{summary['mutual_information_at_most']:.2f} at most"
         )
     unconditional = summary["baselines"].get("unconditional")
     if unconditional is not None:
-        print(f"  without a latent {unconditional:8.2f}   −log p(x), the same decoder, as many steps")
+        name = UNCONDITIONAL[summary["model"]]
+        print(f"  without a latent {unconditional:8.2f}   −log p(x), {name}, as many steps")
+    elif "unconditional" in summary["baselines"]:
+        print("  without a latent      not finite: the model to compare with diverged; lower --lr")
     print(summary["verdict"])
 
 
-ENDINGS["autoencode"] = Ending(
-    draw_latent_run, _tell, ("sample {run}", "reconstruct {run}", "interpolate {run} --from A --to B")
-)
+def _next(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """A model with a latent at every step has none to go from; series that are held out are called by number."""
+    commands = ("sample {run}", "reconstruct {run}")
+    if summary["model"] == "vrnn":
+        return commands
+    if "steps_per_second" not in summary:
+        return (*commands, "interpolate {run} --from A --to B")
+    return (*commands, "interpolate {run} --from 0 --to 1") if summary.get("active_units") is not None else commands
+
+
+ENDINGS["autoencode"] = Ending(draw_latent_run, _tell, _next)

@@ -97,4 +97,4 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     print(f"pictures   {run.folder / 'frames.png'}, {run.folder / 'frames.gif'}")
 
 
-ENDINGS["frames"] = Ending(draw_frames_run, _tell, ("predict {run} FOLDER --out next.gif", "explain {cell}"))
+ENDINGS["frames"] = Ending(draw_frames_run, _tell, lambda _: ("predict {run} FOLDER --out next.gif", "explain {cell}"))

@@ -154,4 +154,4 @@ def _difference(ratio: float) -> str:
     return f"           {meaning}"
 
 
-ENDINGS["text"] = Ending(draw_run, _tell, ("generate {run}", "evaluate {run} FILE", "explain {cell}"))
+ENDINGS["text"] = Ending(draw_run, _tell, lambda _: ("generate {run}", "evaluate {run} FILE", "explain {cell}"))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,12 +27,12 @@ class Ending:
     Attributes:
         draw: its pictures.
         tell: prints what came out, from the run and its summary.
-        next_commands: what to call next; ``{run}`` stands for the folder, ``{cell}`` for the cell.
+        next_commands: what to call next, from the summary; ``{run}`` stands for the folder, ``{cell}`` for the cell.
     """
 
     draw: Callable[[Run], None]
     tell: Callable[[Run, dict[str, Any]], None]
-    next_commands: tuple[str, ...]
+    next_commands: Callable[[Mapping[str, Any]], tuple[str, ...]]
 
 
 ENDINGS: dict[str, Ending] = {}
@@ -79,7 +79,7 @@ def _end(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | Non
     # What is printed can be pasted, also where the virtual environment is not activated.
     command = "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
     with_cell = f" --cell-file {cell_file}" if cell_file else ""
-    for place, arguments in enumerate(ending.next_commands):
+    for place, arguments in enumerate(ending.next_commands(summary)):
         cells = dict.fromkeys(summary["cell"].split(",")) if "{cell}" in arguments else ("",)
         for cell in cells:
             filled = arguments.format(run=run.folder, cell=cell.strip())

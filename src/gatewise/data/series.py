@@ -63,10 +63,20 @@ class Standardiser:
 
     @classmethod
     def fitted(cls, values: np.ndarray) -> Standardiser:
-        """To (..., d): the training part, and nothing else."""
+        """To (..., d): the training part, and nothing else.
+
+        A feature does not vary where its deviation is but the rounding of its mean, 1e-12 of it.
+
+        Raises:
+            UserError: values too large to be squared.
+        """
         flat = values.reshape(-1, values.shape[-1])
-        deviation = flat.std(0)
-        return cls(tuple(flat.mean(0).tolist()), tuple(np.where(deviation > 0, deviation, 1.0).tolist()))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = flat.mean(0), flat.std(0)
+        if not np.isfinite(np.stack([mean, deviation])).all():
+            raise UserError(f"a series has values of {np.abs(values).max():.3g}, whose squares overflow; scale it down")
+        varies = deviation > 1e-12 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
+        return cls(tuple(mean.tolist()), tuple(np.where(varies, deviation, 1.0).tolist()))
 
     @property
     def size(self) -> int:

@@ -46,7 +46,7 @@ def recurrent_dropout(cell: CellLike, p: float, kind: str = "gal") -> Cell:
         'gru+recurrent-dropout'
         >>> gatewise.recurrent_dropout("rnn", 0.2, kind="semeniuta")
         Traceback (most recent call last):
-        gatewise.errors.UserError: recurrent dropout of 'rnn': it has no candidate n or g; take kind='gal'
+        gatewise.errors.UserError: recurrent dropout of 'rnn': it has no candidate n or g; take the kind 'gal'
     """
     check_kind(kind)
     return _InputDropout(cell, p) if kind == "gal" else _CandidateDropout(cell, p)
@@ -101,7 +101,7 @@ class _CandidateDropout(_RecurrentDropout):
             args = [values[i] for i in node.args]
             match node.op:
                 case "constant":
-                    value = torch.tensor(node.parameters[0])
+                    value = torch.tensor(node.parameters[0], dtype=torch.float64)  # it takes the type of what it meets
                 case "state":
                     value = states[self.states.index(node.of)]
                 case "input":
@@ -132,5 +132,5 @@ def _candidate(graph: Graph) -> int:
             named |= {i} if not named and users <= {"add", "sub", "mul"} else set()
     if len(named) != 1:
         what = "no candidate n or g" if not named else "both n and g, of which one alone can be the candidate"
-        raise UserError(f"recurrent dropout of '{graph.cell}': it has {what}; take kind='gal'")
+        raise UserError(f"recurrent dropout of '{graph.cell}': it has {what}; take the kind 'gal'")
     return named.pop()

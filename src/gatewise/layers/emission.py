@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.errors import UserError, nearest
+from gatewise.layers.checks import check_lengths
 from gatewise.layers.evidence import check_probability, deviation_of, drop_words
 from gatewise.layers.recurrent import Recurrent
 
@@ -53,7 +54,11 @@ class Emission(nn.Module, ABC):
 
     @abstractmethod
     def frame(self, x: Tensor, lengths: Tensor) -> Framed:
-        """The decoder's inputs and targets; whatever stands in x behind a sequence's end is gone."""
+        """The decoder's inputs and targets; whatever stands in x behind a sequence's end is gone.
+
+        Raises:
+            UserError: a batch of another kind, lengths outside 1 ... T.
+        """
 
     @abstractmethod
     def enter(self, values: Tensor) -> Tensor:
@@ -116,10 +121,11 @@ class TokenEmission(Emission):
     def frame(self, x: Tensor, lengths: Tensor) -> Framed:
         if x.dim() != 2 or x.is_floating_point():
             raise UserError(f"a batch of token sequences is (T, B) whole numbers, not {tuple(x.shape)} {x.dtype}")
-        steps = torch.arange(len(x) + 1, device=x.device).unsqueeze(1)
+        lengths = check_lengths(lengths, len(x), x.shape[1])
+        own = torch.arange(len(x) + 1, device=x.device).unsqueeze(1) < lengths.to(x.device)
         padded = torch.cat([x, x.new_full((1, x.shape[1]), self.end)])
-        targets = torch.where(steps < lengths.to(x.device), padded, self.end)
-        if int(targets.min()) < 0 or int(targets.max()) > self.end:
+        targets = torch.where(own, padded, self.end)
+        if int(targets.min()) < 0 or bool((own & (targets >= self.end)).any()):
             raise UserError(f"a token is outside 0 ... {self.vocabulary_size - 1}; encode with this model's tokenizer")
         return Framed(torch.cat([self.start(x.shape[1]).to(x.device), targets[:-1]]), targets, lengths + 1)
 
@@ -143,7 +149,9 @@ class TokenEmission(Emission):
             output = output.index_fill(-1, torch.tensor(self.never), -torch.inf)
         if temperature == 0:
             return output.argmax(-1)
-        return torch.multinomial((output / temperature).softmax(-1), 1, generator=generator).squeeze(-1)
+        # The likeliest is at 0, so that however small a temperature makes no infinity of it.
+        scaled = (output - output.max(-1, keepdim=True).values) / min(max(temperature, 1e-30), 1e30)
+        return torch.multinomial(scaled.softmax(-1), 1, generator=generator).squeeze(-1)
 
     def ended(self, values: Tensor) -> Tensor:
         return values == self.end
@@ -179,6 +187,7 @@ class SeriesEmission(Emission):
     def frame(self, x: Tensor, lengths: Tensor) -> Framed:
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             raise UserError(f"a batch of series is (T, B, {self.input_size}), not {tuple(x.shape)}")
+        lengths = check_lengths(lengths, len(x), x.shape[1])
         steps = torch.arange(len(x), device=x.device).view(-1, 1, 1)
         targets = torch.where(steps < lengths.to(x.device).view(1, -1, 1), x, 0.0)
         return Framed(torch.cat([torch.zeros_like(x[:1]), targets[:-1]]), targets, lengths)

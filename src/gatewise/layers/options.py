@@ -48,6 +48,9 @@ class Given:
                 raise TypeError(f"unexpected keyword argument '{name}'")
         check_rate(options.get("weight_drop", 0.0), "weight_drop")
         check_kind(options.get("recurrent_dropout_kind", "gal"))
+        kind = options.get("recurrent_dropout_kind", "gal")
+        if kind != "gal" and not options.get("recurrent_dropout"):
+            raise UserError(f"recurrent_dropout_kind={kind!r}: nothing is dropped; give recurrent_dropout a rate too")
         for name in ("residual", "learned_state"):
             if not isinstance(options.get(name, False), bool):
                 raise UserError(f"{name}={options[name]!r}: want True or False")

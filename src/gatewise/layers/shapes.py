@@ -140,7 +140,7 @@ def shapes_of(
 
 def _check_residual(shapes: Sequence[LayerShape]) -> None:
     if len(shapes) == 1:
-        raise UserError("residual: a single layer has none; the first layer's input is not added; give num_layers=2")
+        raise UserError("residual: a single layer has none; the first layer's input is not added; give two layers")
     for k, shape in enumerate(shapes[1:], start=1):
         if shape.output_size != shape.input_size:
             raise UserError(

@@ -47,7 +47,7 @@ class StateLayout:
         """
         if self.together:
             return _flat(hx, self._names[0])
-        entries = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        entries = (hx,) if isinstance(hx, Tensor) else _tuple(hx)
         if isinstance(hx, Tensor) or len(entries) != len(self._names):
             raise UserError(
                 f"hx: the layers have different states, so it is a tuple with one entry a layer, {len(self._names)} "
@@ -79,7 +79,17 @@ class StateLayout:
 
 
 def _flat(hx: Any, names: tuple[str, ...]) -> States:
-    states = (hx,) if len(names) == 1 and isinstance(hx, Tensor) else tuple(hx)
+    states = (hx,) if len(names) == 1 and isinstance(hx, Tensor) else _tuple(hx)
     if len(states) != len(names):
         raise RuntimeError(f"hx must have one tensor for each of {names}, got {len(states)}")
+    for state in states:
+        if not isinstance(state, Tensor):
+            raise UserError(f"hx: want a tensor for each of {names}, not {type(state).__name__}")
     return states
+
+
+def _tuple(hx: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(hx)
+    except TypeError:
+        raise UserError(f"hx: want a tensor, or a tuple of tensors, not {type(hx).__name__}") from None

@@ -149,7 +149,11 @@ class VRNN(LatentModel):
         return torch.stack(rows)
 
     def reconstruct(self, x: Tensor, lengths: Tensor, most: int) -> list[Tensor]:
-        """The likeliest values under the means of q(z_t | x), each step hearing what the decoder wrote before it."""
+        """The likeliest values under the means of q(z_t | x), each step hearing what the decoder wrote before it.
+
+        There is no z_t behind a sequence's end: what is written has at most as many steps as the sequence, and for
+        tokens one more, whatever stands beside it in the batch.
+        """
         with torch.no_grad(), evaluating(self):
             framed = self.emission.frame(x, lengths)
             shown = iter(self.features_x(self.emission.enter(framed.targets)))
@@ -157,7 +161,8 @@ class VRNN(LatentModel):
             def latent(h: Tensor) -> Tensor:
                 return self.encoder(torch.cat([next(shown), h], -1)).mean
 
-            return self._written(latent, len(lengths), min(most, len(framed.targets)), 0.0, None)
+            texts = self._written(latent, len(lengths), min(most, len(framed.targets)), 0.0, None)
+            return [text[:own] for text, own in zip(texts, framed.lengths.tolist(), strict=True)]
 
     def sample(
         self, count: int, most: int, temperature: float = 1.0, generator: torch.Generator | None = None

@@ -42,12 +42,14 @@ def draw_bound(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     steps = [int(row["step"]) for row in rows]
-    for column, label, colour in (
-        ("heldout_elbo", "−ELBO", TRAIN), ("heldout_reconstruction", "reconstruction", HELDOUT),
-        ("heldout_kl", "KL", "#3ca951"),
+    drawn: list[float] = []
+    for column, sign, label, colour in (
+        ("heldout_elbo", -1, "−ELBO", TRAIN), ("heldout_reconstruction", 1, "reconstruction", HELDOUT),
+        ("heldout_kl", 1, "KL", "#3ca951"),
     ):  # fmt: skip
-        points = [(step, abs(float(row[column]))) for step, row in zip(steps, rows, strict=True) if row.get(column)]
+        points = [(step, sign * float(row[column])) for step, row in zip(steps, rows, strict=True) if row.get(column)]
         points = [(step, value) for step, value in points if math.isfinite(value)]
+        drawn += [value for _, value in points]
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6, label=label)
             axes.annotate(
@@ -55,7 +57,8 @@ def draw_bound(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
             )
     axes.set_xlabel("training step")
     axes.set_ylabel("held out, nats of a sequence (estimate)")
-    axes.set_ylim(bottom=0)
+    if all(value >= 0 for value in drawn):  # a density of numbers can be above 1, and its −log below 0
+        axes.set_ylim(bottom=0)
     _dress(axes, title)
     if axes.lines:
         axes.legend(frameon=False)

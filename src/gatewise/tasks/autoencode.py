@@ -64,7 +64,8 @@ class AutoencodeTask:
     Example:
         >>> import torch
         >>> from gatewise.layers import SequenceVAE, TokenEmission
-        >>> task = AutoencodeTask([torch.tensor([0, 1, 2]), torch.tensor([2, 1])], [torch.tensor([0, 2])], 2)
+        >>> lines = [torch.tensor([0, 1, 2]), torch.tensor([2, 1])]
+        >>> task = AutoencodeTask(lines, lines, 2)
         >>> model = SequenceVAE(TokenEmission(3, 4), "gru", hidden_size=5, latent_size=2)
         >>> loss, _ = task.loss(model, task.batches(0)[0], None, share=0.5)
         >>> sorted(task.held_out(model))
@@ -110,7 +111,8 @@ class AutoencodeTask:
         """
         if not len(self.heldout):
             return {"loss": math.nan}
-        return measure(model, self.heldout[:LOOK]).figures()
+        figures = measure(model, self.heldout[:LOOK]).figures()
+        return {name: value for name, value in figures.items() if value is not None}
 
     def figures(self, loss: float) -> dict[str, float]:
         """Nothing: the annealed objective says nothing else."""
@@ -125,20 +127,20 @@ class Measured:
     Attributes:
         reconstruction: −E_q[log p(x | z)], the mean.
         kl: KL(q(z | x) ‖ p(z)), the mean, of each latent dimension, (Z,).
-        active: latent units whose mean varies over the data.
+        active: latent units whose mean varies over the data; None where a single mean cannot vary.
         steps: the mean number of a sequence's targets.
     """
 
     reconstruction: float
     kl: Tensor
-    active: int
+    active: int | None
     steps: float
 
     @property
     def elbo(self) -> float:
         return -self.reconstruction - self.kl.sum().item()
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         return {
             "loss": -self.elbo / self.steps, "elbo": self.elbo, "reconstruction": self.reconstruction,
             "kl": self.kl.sum().item(), "active_units": self.active,

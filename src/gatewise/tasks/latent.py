@@ -12,13 +12,38 @@ from torch import Tensor
 
 from gatewise.errors import UserError, nearest
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE, importance_bound, mutual_information
+from gatewise.layers.evidence import MOST_INFORMED
 from gatewise.layers.stepping import evaluating
 from gatewise.tasks.autoencode import Measured, in_batches, measure
 
 WAYS = ("linear", "spherical")
 
+MOST_AT_ONCE = 100_000
+"""The most sequences that are written in one go."""
+
 _LITTLE = 1.0  # nats of a sequence: less tells next to nothing of it
 _BOUNDED = 512  # sequences of the importance-weighted bound
+
+
+@dataclass(frozen=True)
+class Against:
+    """By how many nats of a sequence a model with a latent is better than one without; below 0 it is worse.
+
+    Attributes:
+        reconstruction: −log p(x) of the other less −log p(x | z): what z costs, the KL, is not charged.
+        model: −log p(x) of the other less the importance-weighted bound's, on the same sequences: all is charged.
+        other: what the other is called.
+        sequences: what they are called.
+    """
+
+    reconstruction: float
+    model: float
+    other: str = "the same decoder without a latent"
+    sequences: str = "lines"
+
+    def __str__(self) -> str:
+        better = "better" if self.model > 0 else "worse"
+        return f"as a model of the {self.sequences} it is {abs(self.model):.1f} nats {better} than {self.other}"
 
 
 @dataclass(frozen=True)
@@ -32,8 +57,9 @@ class Findings:
         samples: K of the bound.
         bounded: how many sequences the bound is of.
         sequences: how many all the rest is of.
-        shuffled: −log p(x | z) where z is another sequence's; None for a model with a latent at every step.
-        information: I(x; z) by all sequences, at most log ``sequences``; None likewise.
+        shuffled: −log p(x | z) where z is another sequence's; None for a model with a latent at every step, and where
+            there is no other.
+        information: I(x; z) by all sequences, or 2,048 of them, at most the log of their number; None likewise.
     """
 
     measured: Measured
@@ -49,7 +75,8 @@ class Findings:
         figures = self.measured.figures()
         return {
             "heldout_loss": figures.pop("loss"), **figures, "latent": len(self.measured.kl),
-            "mutual_information": self.information, "mutual_information_at_most": math.log(self.sequences),
+            "mutual_information": self.information,
+            "mutual_information_at_most": math.log(min(self.sequences, MOST_INFORMED)),
             "reconstruction_shuffled": self.shuffled,
             "iw_bound": {
                 "samples": self.samples, "sequences": self.bounded, "bound": self.bound, "elbo": self.bound_elbo,
@@ -62,8 +89,7 @@ def examine(
 ) -> Findings:
     """Measure a latent model on held-out sequences; the same numbers on every call."""
     measured = measure(model, sequences, progress)
-    stride = max(1, math.ceil(len(sequences) / _BOUNDED))
-    few = sequences[::stride]
+    few = bounded(sequences)
     generator = torch.Generator().manual_seed(1)
     bounds, elbos = [], []
     with torch.inference_mode(), evaluating(model):
@@ -73,11 +99,18 @@ def examine(
             elbos.append(weights.mean(0))
             if progress is not None:
                 progress(len(lengths))
-        shuffled, information = _one_latent(model, sequences) if isinstance(model, SequenceVAE) else (None, None)
+        shuffled = information = None
+        if isinstance(model, SequenceVAE) and len(sequences) > 1:
+            shuffled, information = _one_latent(model, sequences)
     return Findings(
         measured, torch.cat(bounds).mean().item(), torch.cat(elbos).mean().item(), samples, len(few), len(sequences),
         shuffled, information,
     )  # fmt: skip
+
+
+def bounded(sequences: Sequence[Any]) -> Sequence[Any]:
+    """The sequences of the importance-weighted bound: at most 512, spread over all."""
+    return sequences[:: max(1, math.ceil(len(sequences) / _BOUNDED))]
 
 
 def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float, float]:
@@ -86,7 +119,8 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     batches = list(in_batches(sequences, model.emission))
     found = [model.posterior(*batch) for batch in batches]
     whole = Gaussian(torch.cat([q.mean for q in found]), torch.cat([q.log_variance for q in found]))
-    # A turn by a drawn number gives nobody its own; the order is by length, which a turn would nearly keep.
+    # One cycle through all, in a drawn order: nobody keeps its own, and none gets that of a neighbour of its length
+    # more often than any other's.
     order = torch.randperm(len(sequences), generator=generator)
     others = torch.empty_like(order)
     others[order] = order.roll(1)
@@ -98,23 +132,32 @@ def _one_latent(model: SequenceVAE, sequences: Sequence[Tensor]) -> tuple[float,
     return -total / len(sequences), mutual_information(whole, generator)
 
 
-def verdict(kl: float, active: int, latent: int, gain: float | None, without: float | None = None) -> str:
+def verdict(kl: float, active: int | None, latent: int, gain: float | None, against: Against | None = None) -> str:
     """What the latent carries, in words, with a warning where it is next to nothing: posterior collapse.
 
     Args:
         kl: nats of a sequence.
-        active: latent units that vary with the data.
+        active: latent units that vary with the data; None where that is not known.
         latent: all of them.
         gain: nats by which the right z reconstructs better than another sequence's; None where that is not known.
-        without: nats by which it reconstructs better than the same decoder without a latent; None likewise.
+        against: a model without a latent, compared; None likewise.
 
     >>> verdict(0.02, 0, 32, 0.0)[:53]
     'warning: posterior collapse: the latent tells 0.02 na'
     >>> verdict(8.1, 30, 32, 9.5)
     'the latent tells 8.1 nats of a sequence, by 30 of 32 units; its own saves 9.5 nats against another’s'
-    >>> verdict(8.1, 30, 32, 9.5, 4.0).split(", and ")[1]
-    '4.0 against the same decoder without a latent'
+    >>> verdict(8.1, 30, 32, 9.5, Against(4.0, -3.0)).split("; ")[1]
+    'its own saves 9.5 nats against another’s, and 4.0 against the same decoder without a latent'
+    >>> verdict(8.1, 30, 32, 9.5, Against(4.0, -3.0)).split("; ")[2]
+    'as a model of the lines it is 3.0 nats worse than the same decoder without a latent'
     """
+    told = _told(kl, active, latent, gain, against)
+    return told if against is None else f"{told}; {against}"
+
+
+def _told(kl: float, active: int | None, latent: int, gain: float | None, against: Against | None) -> str:
+    if active is None:
+        return f"the latent tells {kl:.2g} nats of the one sequence held out, which cannot tell whether it collapsed"
     if kl < _LITTLE or not active:
         return (
             f"warning: posterior collapse: the latent tells {kl:.2g} nats of a sequence ({active} of {latent} units "
@@ -129,13 +172,13 @@ def verdict(kl: float, active: int, latent: int, gain: float | None, without: fl
         )
     if gain is not None:
         said += f"; its own saves {gain:.1f} nats against another’s"
-    if without is None:
+    if against is None:
         return said
-    if without > 0:
-        return f"{said}, and {without:.1f} against the same decoder without a latent"
+    if against.reconstruction > 0:
+        return f"{said}, and {against.reconstruction:.1f} against {against.other}"
     return (
-        f"warning: {said}; yet it reconstructs no better than the same decoder does without a latent, by "
-        f"{-without:.1f} nats; try a longer training, or less --word-dropout"
+        f"warning: {said}; yet it reconstructs no better than {against.other} predicts, by "
+        f"{-against.reconstruction:.1f} nats; try a longer training, or less --word-dropout"
     )
 
 
@@ -146,13 +189,13 @@ def way(start: Tensor, end: Tensor, steps: int, kind: str = "linear") -> Tensor:
     a and b, which keeps away from the origin (Shoemake 1985; White 2016, arXiv:1609.04468).
 
     Raises:
-        UserError: fewer than two steps, another kind.
+        UserError: fewer than two steps or too many, another kind.
 
     >>> way(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3, "spherical")[1].tolist()
     [0.7071067690849304, 0.7071067690849304]
     """
-    if steps < 2:
-        raise UserError(f"--steps {steps}: want at least 2, the two ends")
+    if not 2 <= steps <= MOST_AT_ONCE:
+        raise UserError(f"--steps {steps}: want at least 2, the two ends, and at most {MOST_AT_ONCE:,}")
     if kind not in WAYS:
         raise UserError(f"--way {kind}: {nearest(kind, WAYS)}")
     w = torch.linspace(0, 1, steps, dtype=start.dtype).unsqueeze(1)

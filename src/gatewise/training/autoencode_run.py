@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from gatewise.engines import which
-from gatewise.tasks import edits, examine, measure_unconditional, verdict
+from gatewise.tasks import Against, bounded, edits, examine, measure_unconditional, verdict
 from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about, replacing, write_text
-from gatewise.training.latent_model import build, build_unconditional, model_config
+from gatewise.training.latent_model import UNCONDITIONAL, build, build_unconditional, model_config
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job, check_memory
 from gatewise.training.progress import Reporter
@@ -100,7 +100,7 @@ def _measure(
     heldout = prepared.task.heldout
     if not len(heldout):
         return summary
-    with report.counting("measuring what is held out", len(heldout)) as counted:
+    with report.counting("measuring what is held out", len(heldout) + len(bounded(heldout))) as counted:
 
         def progress(amount: int) -> None:
             counted(amount)
@@ -110,14 +110,17 @@ def _measure(
     summary |= findings.summary() | {"baselines": {}}
     measured, shuffled = findings.measured, findings.shuffled
     gain = None if shuffled is None else shuffled - measured.reconstruction
-    without = None
+    against = None
     if settings.baseline == "train":
         decoder = build_unconditional(config, **layer_options(settings))
         steps = read_about(run.last_file)[0]["journal"]["position"]["step"]
-        train_unconditional(decoder, prepared.task, settings, steps, report, check)
-        summary["baselines"]["unconditional"] = measure_unconditional(decoder, heldout)
-        without = summary["baselines"]["unconditional"] - measured.reconstruction
-    summary["verdict"] = verdict(summary["kl"], measured.active, settings.latent, gain, without)
+        name, kind = UNCONDITIONAL[settings.model], "series" if prepared.is_series else "lines"
+        summary["baselines"] |= {"unconditional": None, "unconditional_of_bounded": None}
+        if train_unconditional(decoder, prepared.task, settings, steps, report, check, name):
+            without, few = (measure_unconditional(decoder, some) for some in (heldout, bounded(heldout)))
+            summary["baselines"] |= {"unconditional": without, "unconditional_of_bounded": few}
+            against = Against(without - measured.reconstruction, few + findings.bound, name, kind)
+    summary["verdict"] = verdict(summary["kl"], measured.active, settings.latent, gain, against)
     return summary
 
 

@@ -56,7 +56,8 @@ class AutoencodeSettings(NetworkSettings):
     window: int = setting(64, "Steps of a window, where a file is one long series", "Data", positive=True, most=1 << 20)
     samples: int = setting(32, "Latents of the importance-weighted bound (Burda 2015)", positive=True, most=1 << 16)
     baseline: str = setting(
-        "train", "The same decoder without a latent, for comparison: `train` it for as many steps, or `none`",
+        "train",
+        "A model without a latent, a vae's the same decoder, for comparison: `train` it for as many steps, or `none`",
         choices=("train", "none"),
     )  # fmt: skip
 

@@ -31,6 +31,7 @@ _CHANGEABLE = {
     "hidden", "layers", "zoneout", "recurrent_dropout", "recurrent_dropout_kind", "weight_drop", "layer_norm",
     "residual", "learned_state", "dropout", "lr",
 }  # fmt: skip
+_YES_OR_NO = {"": True, "1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _GRAIN = 1 / 32  # of a hidden size: two that are nearer take the same time, as nearly as it is measured
 
 StepRatio = Callable[[TextSettings, TextSettings, TextTask, int], float]
@@ -105,9 +106,10 @@ def parse(text: str, settings: TextSettings) -> tuple[str, TextSettings]:
             values[name] = value.replace("+", ",")
             continue
         try:
-            values[name] = value.lower() in ("", "1", "true", "yes") if kinds[name] is bool else kinds[name](value)
-        except ValueError:
-            raise UserError(f"--cells {text}: {option}={value}: want a number") from None
+            values[name] = _YES_OR_NO[value.lower()] if kinds[name] is bool else kinds[name](value)
+        except (ValueError, KeyError):
+            wanted = "yes or no" if kinds[name] is bool else "a number"
+            raise UserError(f"--cells {text}: {option}={value}: want {wanted}") from None
     layers = listed(cell, values.get("hidden"))
     if layers:
         values.setdefault("layers", layers)

@@ -258,7 +258,12 @@ def resume(learner: Learner, run: Run) -> Journal:
             return journal
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
         pass
-    raise UserError(
+    raise not_its_settings(run)
+
+
+def not_its_settings(run: Run) -> UserError:
+    """What a checkpoint of other settings than a run's file of them is answered with."""
+    return UserError(
         f"{run.last_file}: does not belong to the settings in {run.config_file}; put back those it was trained with, "
         "or train anew"
     )

@@ -12,6 +12,9 @@ from gatewise.training.text_settings import AUTO, suited_embedding
 
 _EMISSIONS: dict[str, type[Emission]] = {"tokens": TokenEmission, "series": SeriesEmission}
 _MODELS: dict[str, Any] = {"vae": SequenceVAE, "vrnn": VRNN}
+UNCONDITIONAL = {"vae": "the same decoder without a latent", "vrnn": "a recurrent model without a latent"}
+"""What :func:`build_unconditional` gives, by the model that it is compared with."""
+
 _NOT_A_DECODERS = ("kind", "emission", "latent_size", "bidirectional")
 
 
@@ -45,7 +48,7 @@ def build(config: Mapping[str, Any], **options: Any) -> LatentModel:
 
 
 def build_unconditional(config: Mapping[str, Any], **options: Any) -> SequenceDecoder:
-    """The decoder of the same make without a latent."""
+    """A decoder without a latent, of the same cells and sizes; a vae's own but for what hears the latent."""
     emission = dict(config["emission"])
     own = {name: value for name, value in config.items() if name not in _NOT_A_DECODERS}
     return SequenceDecoder(_EMISSIONS[emission.pop("kind")](**emission), latent_size=0, **own, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +15,8 @@ import torch
 from torch import nn
 
 from gatewise.errors import UserError
-from gatewise.training.fit import Care, Journal, fit, resume
+from gatewise.training.checkpoint import read_about
+from gatewise.training.fit import Care, Journal, fit, not_its_settings, resume
 from gatewise.training.learner import Learner
 from gatewise.training.metrics import finite
 from gatewise.training.progress import Reporter, Silent
@@ -113,9 +116,15 @@ def train(
 
 
 def go_on(training: Training, run: Run, watch: Watch) -> dict[str, Any]:
-    """Go on with a run that was interrupted, exactly as it would have gone on; its summary."""
+    """Go on with a run that was interrupted, exactly as it would have gone on; its summary.
+
+    Raises:
+        UserError: the run is finished, damaged, or its settings are not those it was begun with: what was held out
+            then could be learned now.
+    """
     with run.lock():
         settings, source = read_settings(run, training.name, training.settings, training.source)
+        _check_settings(run, settings)
         _use_threads(settings)
         job = training.prepare(source, settings, run, watch.report.say)
         journal = resume(job.learner, run) if run.last_file.exists() else _new_journal(job)
@@ -123,6 +132,18 @@ def go_on(training: Training, run: Run, watch: Watch) -> dict[str, Any]:
             raise UserError(f"{run.folder}: this run is finished; train a new one")
         watch.report.say(f"{run.folder}: going on from step {journal.position.step}")
         return _train(training, run, settings, job, journal, watch)
+
+
+def _mark(settings: NetworkSettings) -> str:
+    """A mark of all that decides what is learned: everything but the number of threads."""
+    decisive = {name: value for name, value in asdict(settings).items() if name != "threads"}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_settings(run: Run, settings: NetworkSettings) -> None:
+    """Raise if a run's checkpoint has the mark of other settings; one of an earlier version has none."""
+    if run.last_file.exists() and read_about(run.last_file)[0].get("settings") not in (None, _mark(settings)):
+        raise not_its_settings(run)
 
 
 def check_memory(build: Callable[[], nn.Module], what: str) -> None:
@@ -164,7 +185,7 @@ def _train(
     on_row = watch.on_row and partial(watch.on_row, run)
     care = Care(settings.evaluations, settings.patience, settings.keep == "best", on_row)
     schedule = _schedule(settings, len(learner.task.batches(0)))
-    about = {"task": training.name, **job.about}
+    about = {"task": training.name, "settings": _mark(settings), **job.about}
     with stop_signals() as stop:
         fit(learner, run, schedule, care, journal, report, about, stop)
         measured = job.measure(run, report, lambda: stop.check(run))

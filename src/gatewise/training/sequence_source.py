@@ -122,10 +122,10 @@ def _lines(
     text: str, settings: AutoencodeSettings, codec: Codec | None, say: Callable[[str], None]
 ) -> tuple[Tokenizer, list[Tensor], list[Tensor]]:
     learned, rest = part_lines(text, settings.heldout, say)
-    whole = " ".join(learned)  # and not by line ends, which no line has
-    tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary_size())
-    if isinstance(codec, Tokenizer):
-        tokenizer = codec
+    tokenizer = codec if isinstance(codec, Tokenizer) else None
+    if tokenizer is None:
+        whole = " ".join(learned)  # and not by line ends, which no line has
+        tokenizer = fit_tokenizer(settings.tokens, whole, vocabulary_size=settings.vocabulary_size())
     lines = [tokenizer.encode(line) for line in learned]
     train = _fitting(lines, settings.longest)
     if len(train) < 2:

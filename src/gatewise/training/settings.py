@@ -136,6 +136,11 @@ class NetworkSettings(TrainingSettings):
                 f"--cell {self.cell} --hidden {self.hidden} --layers {self.layers}: want one cell and one size, or as "
                 "many as there are layers; where several are given, --layers can be left out"
             )
+        if self.recurrent_dropout_kind != "gal" and not self.recurrent_dropout:
+            raise UserError(
+                f"--recurrent-dropout-kind {self.recurrent_dropout_kind}: nothing is dropped; give the rate too, "
+                "--recurrent-dropout 0.1"
+            )
         check_engine(self.engine, *self.engines_of_its_own())
 
     @property
@@ -217,8 +222,6 @@ def settings_from(
             raise UserError(f"--{budget} 0: a run needs a budget; give a number above 0, or leave it out")
     if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
         raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
-    if given.get("recurrent_dropout_kind") and not given.get("recurrent_dropout"):
-        raise UserError("--recurrent-dropout-kind: nothing is dropped; give the rate too, --recurrent-dropout 0.1")
     layers = listed(given.get("cell"), given.get("hidden"))
     if layers:
         given.setdefault("layers", layers)
@@ -256,7 +259,7 @@ def check_task(run: Run, *tasks: str) -> dict[str, Any]:
     if config["task"] not in tasks:
         wanted = " or ".join(tasks)
         raise UserError(
-            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a {wanted} run"
+            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a run of {wanted}"
         )
     return config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from gatewise.data import Standardiser, padded
 from gatewise.errors import UserError
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE
-from gatewise.tasks import way
+from gatewise.tasks import MOST_AT_ONCE, way
 from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about
 from gatewise.training.latent_model import build
@@ -70,8 +70,8 @@ class TrainedAutoencoder:
 
     def sample(self, count: int, temperature: float = 1.0, seed: int = 0) -> list[Any]:
         """Lines or series from the prior: z ~ N(0, I), then step by step at a temperature; 0 is the likeliest step."""
-        if count < 1:
-            raise UserError(f"-n {count}: want a whole number of at least 1")
+        if not 1 <= count <= MOST_AT_ONCE:
+            raise UserError(f"-n {count}: want a whole number of at least 1 and at most {MOST_AT_ONCE:,}")
         if not 0 <= temperature < float("inf"):
             raise UserError(f"--temperature {temperature}: want a number of at least 0")
         drawn = self.model.sample(count, self.longest, temperature, torch.Generator().manual_seed(seed))
@@ -80,8 +80,8 @@ class TrainedAutoencoder:
     def reconstruct(self, sequences: Sequence[Tensor]) -> list[Tensor]:
         """What the decoder writes from the mean of each q(z | x), the likeliest step always."""
         written = []
-        for start in range(0, len(sequences), _AT_ONCE):
-            x, lengths = padded(sequences[start : start + _AT_ONCE])
+        for some in _batches(sequences):
+            x, lengths = padded(some)
             most = len(x) if self.is_series else max(self.longest, len(x))
             written += self.model.reconstruct(x, lengths, most)
         return [one[: len(x)] for one, x in zip(written, sequences, strict=True)] if self.is_series else written
@@ -106,13 +106,20 @@ class TrainedAutoencoder:
                 "--model vae to interpolate"
             )
         with torch.inference_mode():
-            return self.model.posterior(*padded(sequences))
+            parts = [self.model.posterior(*padded(some)) for some in _batches(sequences)]
+        return Gaussian(*(torch.cat(all_) for all_ in zip(*((q.mean, q.log_variance) for q in parts), strict=True)))
 
     def prepared(self) -> PreparedSequences:
         """The run's own sequences, those to learn and those held out."""
         settings, source = recorded(self.run)
         content = same_data(source, self.run.read_config()["data"], self.run.folder)
         return prepare_sequences(content, settings, self.codec)
+
+
+def _batches(sequences: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """As many as are taken at once, in their order: all of a long text would not fit into memory."""
+    for start in range(0, len(sequences), _AT_ONCE):
+        yield sequences[start : start + _AT_ONCE]
 
 
 def recorded(run: Run) -> tuple[AutoencodeSettings, SequenceSource]:
