@@ -58,58 +58,79 @@ _TRUSTED = {"builtins", "gatewise", "math", "numpy", "torch"}
 _ELSEWHERE = {"eval", "exec", "globals", "locals", "vars"}
 """Functions through which a step reads what its code does not name."""
 
-_HARMLESS = {"step", "__init__", "__repr__", "__str__", "__eq__", "__hash__", "__init_subclass__"}
-"""Functions of a cell's class that its equations do not call; ``step`` is looked into."""
+_HARMLESS = {"__init__", "__repr__", "__str__", "__eq__", "__hash__", "__init_subclass__"}
+"""Functions of a cell's class that its equations do not call."""
 
 
 def _constants(cell: Cell) -> dict[str, Any] | None:
-    """What the equations may read beside their arguments: a cell's attributes and those of its class, the globals and
-    the enclosing variables of ``step``; None where one may change unseen: the cell then has to be traced on every call.
+    """What the equations may read beside their arguments; None where it may change unseen, so that the cell has to be
+    traced on every call.
 
-    Unseen are: what a function, a method, a property, another class or another module reads, and the inside of objects.
-    What is gatewise's or torch's own is trusted.
+    Seen are a cell's attributes and those of its class, the globals and the enclosing variables of ``step`` and of the
+    functions it may call. Unseen are the inside of objects, other classes and other modules. What is gatewise's or
+    torch's own is trusted.
     """
-    found: dict[str, Any] = {}
     try:
-        for name, value in getattr(cell, "__dict__", {}).items():
-            found[name] = _snapshot(value)
-        for kind in type(cell).__mro__:
-            if kind in (Cell, Generic) or kind.__module__ in ("abc", "builtins"):
-                continue
-            found |= {f"{kind.__qualname__}.{name}": value for name, value in _of_class(kind, cell).items()}
-            if "step" in vars(kind) and not _trusted(kind.__module__):
-                found |= {f"{kind.__qualname__}.step {k}": v for k, v in _of_step(vars(kind)["step"]).items()}
-    except (TypeError, ValueError, AttributeError):
+        found = {name: _snapshot(value) for name, value in getattr(cell, "__dict__", {}).items()}
+        for kind, slots, attributes, functions in _written_by_users(type(cell)):
+            found |= {f"{kind.__qualname__}.{name}": _snapshot(getattr(cell, name)) for name in slots}
+            found |= {f"{kind.__qualname__}.{name}": _snapshot(vars(kind)[name]) for name in attributes}
+            found |= {f"{kind.__qualname__}.{name}()": _of_function(function) for name, function in functions}
+    except (TypeError, ValueError, AttributeError, KeyError):
         return None
     return found
 
 
-def _of_class(kind: type, cell: Cell) -> dict[str, Any]:
-    """The attributes of one of a cell's classes. Raises TypeError for a function of which ``step`` may make use."""
-    found: dict[str, Any] = {}
+_Written = tuple[type, list[str], list[str], list[tuple[str, Any]]]
+
+
+@functools.cache
+def _written_by_users(cell: type[Cell]) -> list[_Written]:
+    """Of each of a cell's classes that is not gatewise's: its slots, its other attributes, its functions."""
+    return [
+        _parts(kind)
+        for kind in cell.__mro__
+        if kind not in (Cell, Generic) and kind.__module__ != "abc" and not _trusted(kind.__module__)
+    ]
+
+
+def _parts(kind: type) -> _Written:
+    slots: list[str] = []
+    attributes: list[str] = []
+    functions: list[tuple[str, Any]] = []
     for name, value in vars(kind).items():
-        if isinstance(value, types.MemberDescriptorType):  # of __slots__
-            found[name] = _snapshot(getattr(cell, name))
-        elif isinstance(value, types.FunctionType | property | classmethod | staticmethod) or hasattr(value, "__get__"):
-            if name not in _HARMLESS and not _trusted(kind.__module__) and not _is_constant(value):
-                raise TypeError
+        if isinstance(value, types.MemberDescriptorType):
+            slots.append(name)
+        elif isinstance(value, property):
+            functions.append((name, value.fget))
+        elif isinstance(value, classmethod | staticmethod):
+            functions.append((name, value.__func__))
+        elif isinstance(value, types.FunctionType) or hasattr(value, "__get__"):
+            if name not in _HARMLESS and not _is_constant(value):
+                functions.append((name, value))
         elif not name.startswith("__") and name != "_abc_impl":
-            found[name] = _snapshot(value)
-    return found
+            attributes.append(name)
+    return kind, slots, attributes, functions
 
 
-def _of_step(step: Any) -> dict[str, Any]:
-    """What a ``step`` reads by its own names. Raises TypeError, and AttributeError where it is not a plain function."""
-    if hasattr(step, "__wrapped__"):  # the wrapper reads what it likes
+def _of_function(function: Any, around: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """What a function reads by its own names, ``around`` which those that are looked into already stand.
+
+    Raises TypeError, and AttributeError where it is not a plain function.
+    """
+    if hasattr(function, "__wrapped__"):  # the wrapper reads what it likes
         raise TypeError
-    names = _globals_of(step.__code__)
+    names = _globals_of(function.__code__)
     if names is None:
         raise TypeError
-    found = {"code": step.__code__, "defaults": _snapshot(step.__defaults__)}
-    found["named defaults"] = _snapshot(step.__kwdefaults__)
-    found |= {f"global {name}": _snapshot(step.__globals__[name]) for name in names if name in step.__globals__}
-    cells = zip(step.__code__.co_freevars, step.__closure__ or (), strict=True)
-    return found | {f"variable {name}": _snapshot(cell.cell_contents) for name, cell in cells if name != "__class__"}
+    around = (*around, function)
+    values = function.__globals__
+    found = {"code": function.__code__, "defaults": _snapshot(function.__defaults__, around)}
+    found["named defaults"] = _snapshot(function.__kwdefaults__, around)
+    found |= {f"global {name}": _snapshot(values[name], around) for name in names if name in values}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    enclosed = {name: cell.cell_contents for name, cell in cells if name != "__class__"}
+    return found | {f"variable {name}": _snapshot(value, around) for name, value in enclosed.items()}
 
 
 @functools.cache
@@ -130,6 +151,7 @@ def _globals_of(code: types.CodeType) -> frozenset[str] | None:
     return None if names & _ELSEWHERE else frozenset(names)
 
 
+@functools.cache
 def _trusted(module: str | None) -> bool:
     return module is not None and module.partition(".")[0] in _TRUSTED
 
@@ -143,20 +165,22 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, types.FunctionType | type) and _trusted(value.__module__)
 
 
-def _snapshot(value: Any) -> Any:
+def _snapshot(value: Any, around: tuple[Any, ...] = ()) -> Any:
     """A value that stays as it is. Raises TypeError for what may change unseen."""
     if isinstance(value, int | float | complex | str | Mask | Graph | torch.dtype | torch.device | None):
         return value
     if isinstance(value, tuple | list | set | frozenset):
-        return tuple(map(_snapshot, value))
+        return tuple(_snapshot(item, around) for item in value)
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     if isinstance(value, Mapping):
-        return {name: _snapshot(item) for name, item in value.items()}
+        return {name: _snapshot(item, around) for name, item in value.items()}
     if isinstance(value, Cell):
         inner = _constants(value)
         if inner is not None:
             return type(value), inner
-    if _is_constant(value):
+    if _is_constant(value) or any(value is function for function in around):
         return value
+    if isinstance(value, types.FunctionType):
+        return _of_function(value, around)
     raise TypeError
