@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -69,8 +70,9 @@ class _RecurrentDropout(Transform):
             return self.inner.advance(x, u, states)
         return self._dropped(x, u, states, u.mask.recurrent_dropout)
 
+    @abstractmethod
     def _dropped(self, x: Any, u: Any, states: tuple[Any, ...], kept: Any) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """The step with what is ``kept`` of the values that this kind of dropout acts on."""
 
 
 class _InputDropout(_RecurrentDropout):
