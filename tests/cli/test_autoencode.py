@@ -92,7 +92,7 @@ def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gate
 def test_a_line_longer_than_a_files_name_is_a_line(lines, gatewise_):
     answer = gatewise_("reconstruct", lines[0], "rose " * 100)
     assert answer.code == 0, answer
-    assert answer.out.endswith("over 1 lines\n")
+    assert answer.out.endswith("over 1 line\n")
 
 
 def test_a_temperature_next_to_nothing_takes_the_likeliest(lines, gatewise_):

@@ -110,7 +110,8 @@ def reconstruct_command(
         distance = edits(original, text)
         total, wrong = total + max(len(original), len(text)), wrong + distance
         print(f"{original}\n  -> {text}  ({distance} edits of {len(original)} characters)")
-    print(f"{1 - wrong / max(total, 1):.1%} of the characters stand where they were, over {len(pairs)} lines")
+    lines = "1 line" if len(pairs) == 1 else f"{len(pairs)} lines"
+    print(f"{wrong / max(total, 1):.1%} of the characters edited, over {lines}")
 
 
 @app.command(name="interpolate")
