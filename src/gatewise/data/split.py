@@ -1,0 +1,73 @@
+"""What is learned, what is chosen on and what is measured on: by time, never shuffled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatewise.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where one series is cut.
+
+    Attributes:
+        train: rows [0, train) are learned.
+        validation: rows [train, validation) choose the weights.
+        test: rows [validation, test) are measured on; later rows are not used.
+    """
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of every series, or numbers of its rows.
+
+    Attributes:
+        parts: of training, validation and test.
+    """
+
+    parts: tuple[float, float, float]
+
+    @classmethod
+    def parse(cls, text: str) -> Split:
+        """From "0.7,0.1,0.2" or "8640,2880,2880".
+
+        Raises:
+            UserError: not three parts, parts below 0, none to learn, shares that add up to more than 1.
+
+        >>> Split.parse("8640,2880,2880").cuts(17420)
+        Cuts(train=8640, validation=11520, test=14400)
+        >>> Split.parse("0.7,0.1,0.2").cuts(144)
+        Cuts(train=101, validation=115, test=144)
+        """
+        wrong = UserError(f"--split {text}: want training, validation and test as in 0.7,0.1,0.2 or 8640,2880,2880")
+        try:
+            train, validation, test = map(float, text.split(","))
+        except ValueError:
+            raise wrong from None
+        parts = (train, validation, test)
+        shares = max(parts) <= 1
+        if not (train > 0 and validation >= 0 and test >= 0) or sum(parts) == float("inf"):
+            raise wrong
+        if shares and sum(parts) > 1 + 1e-9:
+            raise UserError(f"--split {text}: the shares add up to {sum(parts):g}; want at most 1")
+        if not shares and any(part != int(part) for part in parts):
+            raise wrong
+        return cls(parts)
+
+    def cuts(self, rows: int) -> Cuts:
+        """Of a series of so many rows.
+
+        Raises:
+            UserError: more rows are wanted than there are.
+        """
+        ends = (self.parts[0], self.parts[0] + self.parts[1], sum(self.parts))
+        if max(self.parts) <= 1:
+            ends = tuple(round(rows * share) for share in ends)
+        elif ends[2] > rows:
+            raise UserError(f"--split wants {ends[2]:.0f} rows, and a series has {rows}; give fewer, or shares")
+        return Cuts(*map(int, ends))
