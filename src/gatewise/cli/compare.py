@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from gatewise.errors import UserError
 from gatewise.show.comparison import draw_comparison
 from gatewise.training import Source, TextSettings, Watch, perplexity, reporter, text_settings
 from gatewise.training.compare import Result, compare_text, variants
+from gatewise.training.threads import choose_threads
 
 _COMMON = (
     "minutes", "epochs", "hidden", "layers", "dropout", "lr", "batch", "steps", "tokens", "heldout", "seed", "threads",
@@ -70,6 +72,8 @@ def compare_text_command(
     folder = out or Path("runs") / f"{source.name}-compare"
     title = f"{source.name}: {_budget(settings.minutes, settings.epochs)} a run, {seeds} seeds"
     with reporter(quiet) as report:
+        # Once, and not for each run: the same for all of them.
+        settings = replace(settings, threads=settings.threads or choose_threads(report.say))
         contestants = variants(names, source, settings, match, folder, report.say)
         results = compare_text(
             source, contestants, seeds, folder, Watch(report), lambda found: _draw(found, folder, title)

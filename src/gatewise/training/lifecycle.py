@@ -24,6 +24,7 @@ from gatewise.training.run import Run
 from gatewise.training.schedule import Schedule
 from gatewise.training.settings import NetworkSettings, read_settings
 from gatewise.training.signals import stop_signals
+from gatewise.training.threads import choose_threads
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def train(
     watch = watch or Watch()
     if out is not None:
         Run.check_free(out)
-    _use_threads(settings)
     # Recorded, so that a resumed run adds up in the same order.
-    settings = replace(settings, threads=torch.get_num_threads())
+    settings = replace(settings, threads=settings.threads or choose_threads(watch.report.say))
+    torch.set_num_threads(settings.threads)
     job = training.prepare(source, settings, None, watch.report.say)
     run = Run.create(out, job.name)
     with run.lock():
@@ -125,7 +126,7 @@ def go_on(training: Training, run: Run, watch: Watch) -> dict[str, Any]:
     with run.lock():
         settings, source = read_settings(run, training.name, training.settings, training.source)
         _check_settings(run, settings)
-        _use_threads(settings)
+        torch.set_num_threads(settings.threads or torch.get_num_threads())
         job = training.prepare(source, settings, run, watch.report.say)
         journal = resume(job.learner, run) if run.last_file.exists() else _new_journal(job)
         if journal.finished and run.summary_file.exists():
@@ -152,11 +153,6 @@ def check_memory(build: Callable[[], nn.Module], what: str) -> None:
         needed = sum(p.numel() * p.element_size() for p in build().parameters())
     if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         raise UserError(f"{what}: {needed / 1e9:,.0f} GB of weights do not fit into memory; choose a smaller model")
-
-
-def _use_threads(settings: NetworkSettings) -> None:
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
 
 
 def _new_journal(job: Job) -> Journal:

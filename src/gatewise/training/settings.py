@@ -79,7 +79,7 @@ class TrainingSettings:
     patience: int = setting(0, "Stop after so many looks without a gain", default="never")
     seed: int = setting(0, "The same seed gives the same run")
     threads: int = setting(
-        0, "Threads of PyTorch", default="its own choice; 1 is better where other work keeps the cores busy"
+        0, "Threads of PyTorch", default="its own choice, fewer where other programs keep the cores busy"
     )
 
     def __post_init__(self) -> None:
