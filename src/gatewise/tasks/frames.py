@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gatewise.data import Clip, moving_digits
 from gatewise.layers import FrameForecaster
+from gatewise.tasks.lazy import Lazy
 from gatewise.tasks.similarity import ssim
 
 AT_ONCE = 50
@@ -40,23 +41,6 @@ class Footage(Protocol):
     def mean(self) -> Tensor:
         """The mean of the frames to learn from, (C, height, width)."""
         ...
-
-
-class Lazy(Sequence[Tensor]):
-    """Batches that are made when they are asked for."""
-
-    def __init__(self, count: int, make: Callable[[int], Tensor]) -> None:
-        self._places, self._make = range(count), make
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, place: Any) -> Any:
-        found = self._places[place]
-        return Lazy(len(found), lambda i: self._make(found[i])) if isinstance(found, range) else self._make(found)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return map(self._make, self._places)
 
 
 @dataclass(frozen=True)
