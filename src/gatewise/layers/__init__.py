@@ -13,6 +13,7 @@ from gatewise.layers.evidence import (
     importance_bound,
     mutual_information,
 )
+from gatewise.layers.forecasting import FORECASTING, ForecastingModel, forecasting_model
 from gatewise.layers.frame_forecaster import FrameForecaster
 from gatewise.layers.language_model import LanguageModel, detach, initialise_like_the_book
 from gatewise.layers.latent import Evidence, LatentModel
@@ -23,6 +24,7 @@ from gatewise.layers.variational import SequenceVAE
 from gatewise.layers.vrnn import VRNN
 
 __all__ = [
+    "FORECASTING",
     "GRU",
     "LSTM",
     "RNN",
@@ -34,6 +36,7 @@ __all__ = [
     "ConvRecurrent",
     "Emission",
     "Evidence",
+    "ForecastingModel",
     "FrameForecaster",
     "Gaussian",
     "LanguageModel",
@@ -48,6 +51,7 @@ __all__ = [
     "check_probability",
     "detach",
     "divergence",
+    "forecasting_model",
     "free_bits",
     "importance_bound",
     "initialise_like_the_book",

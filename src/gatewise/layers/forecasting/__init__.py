@@ -1,0 +1,19 @@
+"""Forecasting models: the past in, the steps to come out, any cell in between."""
+
+from gatewise.layers.forecasting.direct import Direct
+from gatewise.layers.forecasting.horizon_head import HorizonHead
+from gatewise.layers.forecasting.model import ForecastingModel, Sizes
+from gatewise.layers.forecasting.quantiles import increasing, middle
+from gatewise.layers.forecasting.registry import FORECASTING, forecasting_model, options_of
+
+__all__ = [
+    "FORECASTING",
+    "Direct",
+    "ForecastingModel",
+    "HorizonHead",
+    "Sizes",
+    "forecasting_model",
+    "increasing",
+    "middle",
+    "options_of",
+]
