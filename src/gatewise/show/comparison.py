@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from gatewise.show.curve import HELDOUT, TRAIN
-from gatewise.training.checkpoint import replacing
+from gatewise.show.picture import HELDOUT, TRAIN, save_both
 from gatewise.training.compare import Result
 
 
@@ -36,9 +34,4 @@ def draw_comparison(results: Sequence[Result], folder: Path, title: str) -> list
     for axes in (loss, speed):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", linewidth=0.5, alpha=0.4)
-    made = [folder / "comparison.svg", folder / "comparison.png"]
-    for path in made:
-        with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}):
-            undated = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=undated)
-    return made
+    return save_both(figure, folder, "comparison")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from gatewise.show.picture import HELDOUT, TRAIN, dress, save
 from gatewise.training import Run
-from gatewise.training.checkpoint import replacing
-
-TRAIN, HELDOUT = "#4269d0", "#d1495b"
 
 
 def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, loss_unit: str = "nats per token") -> None:
@@ -39,16 +35,11 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, loss_u
         )
     axes.set_xlabel("training step")
     axes.set_ylabel(f"loss ({loss_unit})")
-    axes.set_title(title, loc="left", fontsize=11, parse_math=False)  # a folder's name may have a $
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", linewidth=0.5, alpha=0.4)
+    dress(axes, title)
     axes.margins(x=0.08)
     if axes.lines:
         axes.legend(frameon=False)
-    # Text stays text: the viewer's fonts know the characters that matplotlib's own does not.
-    with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    save(figure, path)
 
 
 def draw_run(run: Run, loss_unit: str = "nats per token") -> None:

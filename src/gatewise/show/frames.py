@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gatewise.show.curve import HELDOUT, draw_run
+from gatewise.show.curve import draw_run
+from gatewise.show.picture import HELDOUT, save
 from gatewise.tasks.frames import FramesTask, copy_last
 from gatewise.training import Run
 from gatewise.training.checkpoint import replacing
@@ -59,10 +59,7 @@ def draw_strip(examples: Examples, paths: Sequence[Path], title: str) -> None:
         ]
         axes.imshow(_side_by_side(rows, columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         _label(axes, (height, width), columns, [t - len(given) + 1 for t in before], [t + 1 for t in after])
-    for path in paths:
-        with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}):
-            undated = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=undated)
+    save(figure, *paths)
 
 
 def _label(axes: Axes, frame: tuple[int, int], columns: int, before: Sequence[int], after: Sequence[int]) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gatewise.errors import UserError
-from gatewise.show.curve import HELDOUT, TRAIN
+from gatewise.show.picture import HELDOUT, TRAIN, dress, save
 from gatewise.training import Run, load_autoencoder
-from gatewise.training.checkpoint import replacing
 
 _MOST_POINTS = 2000
 _MOST_PANELS = 12
@@ -59,10 +55,10 @@ def draw_bound(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
     axes.set_ylabel("held out, nats of a sequence (estimate)")
     if all(value >= 0 for value in drawn):  # a density of numbers can be above 1, and its −log below 0
         axes.set_ylim(bottom=0)
-    _dress(axes, title)
+    dress(axes, title)
     if axes.lines:
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_plane(means: np.ndarray, lengths: Sequence[int], path: Path, title: str) -> None:
@@ -83,8 +79,8 @@ def draw_plane(means: np.ndarray, lengths: Sequence[int], path: Path, title: str
     figure.colorbar(dots, label="steps of the sequence")
     axes.set_xlabel("first principal axis of the posteriors' means")
     axes.set_ylabel("second")
-    _dress(axes, f"{title}, two axes with {share:.0%} of the variance")
-    _save(figure, path)
+    dress(axes, f"{title}, two axes with {share:.0%} of the variance")
+    save(figure, path)
 
 
 def draw_series(series: Sequence[np.ndarray], path: Path, title: str) -> Path:
@@ -96,23 +92,11 @@ def draw_series(series: Sequence[np.ndarray], path: Path, title: str) -> Path:
         both = one if one.ndim == 3 else one[None]
         for values, colour, label in zip(both, (TRAIN, HELDOUT), ("original", "reconstruction"), strict=False):
             axes.plot(values, color=colour, linewidth=1.2, label=label if len(both) == 2 else None)
-        _dress(axes, "")
+        dress(axes, "")
     if shown and shown[0].ndim == 3:
         handles = [panels[0].lines[0], panels[0].lines[-1]]
         panels[0].legend(handles, ["original", "reconstruction"], frameon=False, ncols=2, fontsize=8)
     panels[-1].set_xlabel("step")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    _save(figure, path)
+    save(figure, path)
     return path
-
-
-def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", linewidth=0.5, alpha=0.4)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary, rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(temporary, format="svg", metadata={"Date": None}, dpi=150)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gatewise.training.checkpoint import replacing
+from gatewise.show.picture import dress, save_both
 from gatewise.training.probe import Finding
 
 COLOURS = (
@@ -43,16 +41,7 @@ def draw_probe(findings: Sequence[Finding], folder: Path) -> list[Path]:
     _draw_lengths(axes[0], findings, colours)
     for below, task in zip(axes[1:], with_gates, strict=True):
         _draw_gates(below, [f for f in findings if f.task == task and f.gates], colours)
-    pictures = [folder / "probe.svg", folder / "probe.png"]
-    # Text stays text: the viewer's fonts know the characters that matplotlib's own does not.
-    with rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        for path in pictures:
-            kind = path.suffix[1:]
-            with replacing(path) as temporary:
-                metadata = {"Date": None} if kind == "svg" else None
-                figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
-    return pictures
+    return save_both(figure, folder, "probe")
 
 
 def _tasks(findings: Sequence[Finding]) -> list[str]:
@@ -79,8 +68,7 @@ def _draw_lengths(axes: Axes, findings: Sequence[Finding], colours: Mapping[str,
     axes.margins(y=0.15)
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set_ylabel("longest T solved")
-    axes.set_title("What a cell remembers (synthetic tasks, equal budget)", loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes, "What a cell remembers (synthetic tasks, equal budget)", grid="")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
@@ -101,7 +89,5 @@ def _draw_gates(axes: Axes, findings: Sequence[Finding], colours: Mapping[str, s
     axes.set_xlim(-0.5, len(moments) - 0.5)
     axes.set_xticks(range(len(moments)), moments)
     axes.set_ylabel("mean opening")
-    axes.set_title(f"{findings[0].task}: gates at the decisive moments", loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", linewidth=0.5, alpha=0.4)
+    dress(axes, f"{findings[0].task}: gates at the decisive moments")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
