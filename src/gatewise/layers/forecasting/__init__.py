@@ -1,5 +1,6 @@
 """Forecasting models: the past in, the steps to come out, any cell in between."""
 
+from gatewise.layers.forecasting.anchored import ANCHORS, Anchored
 from gatewise.layers.forecasting.direct import Direct
 from gatewise.layers.forecasting.horizon_head import HorizonHead
 from gatewise.layers.forecasting.model import ForecastingModel, Sizes
@@ -7,7 +8,9 @@ from gatewise.layers.forecasting.quantiles import increasing, middle
 from gatewise.layers.forecasting.registry import FORECASTING, forecasting_model, options_of
 
 __all__ = [
+    "ANCHORS",
     "FORECASTING",
+    "Anchored",
     "Direct",
     "ForecastingModel",
     "HorizonHead",
