@@ -42,7 +42,7 @@ COMMANDS = {
         "--cell", "--cell-file", "--hidden", "--layers", "--kernel", "--patch", "--inputs", "--outputs", "--size",
         "--digits", "--heldout", "--minutes", "--epochs", "--seed", "--out", "--json", "--quiet", "--tensorboard",
     ],
-    ("predict",): ["RUN", "FOLDER", "--out", "--cell-file"],
+    ("predict",): ["RUN", "DATA", "--out", "--cell-file"],
     ("sample",): ["RUN", "--count", "-n", "--temperature", "--seed", "--cell-file"],
     ("reconstruct",): ["RUN", "--count", "--encoding", "--cell-file"],
     ("interpolate",): ["RUN", "--from", "--to", "--steps", "--way", "--cell-file"],

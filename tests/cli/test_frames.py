@@ -76,8 +76,10 @@ def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_
         (("predict", folder, pictures, "--out", out, "--frames", 0), "--frames 0: want a number above 0"),
         (
             ("predict", trained, pictures, "--out", out),
-            f"{trained}/config.toml: a run of the task 'text', not of frames",
+            f"{trained}/config.toml: a run of the task 'text', which predicts nothing; give a run of ",
         ),
+        (("predict", folder, "--out", out), f"predict {folder}: name the frames to go on from"),
+        (("predict", folder, pictures, "--out", out, "--sheet", "a"), "--sheet: a run of this task has no use for it"),
     ):
         assert refused(*arguments).startswith(f"gatewise: {message}"), arguments
     assert not out.exists()

@@ -6,6 +6,7 @@ from gatewise.cli import (  # noqa: F401  (each import adds its commands)
     doctor,
     frames,
     inspect,
+    predict,
     probe,
     text,
 )

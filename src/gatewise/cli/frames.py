@@ -1,4 +1,4 @@
-"""Commands of the frames task: train, predict."""
+"""Commands of the frames task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.cli.app import CellFile, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Ending, carry_out
 from gatewise.data import read_frames
 from gatewise.errors import UserError
@@ -56,23 +57,17 @@ def train_frames_command(
     carry_out("frames", FramesSource(folder), settings, out, cell_file, tensorboard, json_, quiet)
 
 
-@app.command(name="predict")
-def predict_command(
-    run: Annotated[Path, Parameter(help="The folder of a trained frames run.")],
-    folder: Annotated[Path, Parameter(help="Frames to go on from, as `train frames` takes them.")],
-    /,
-    *,
-    out: Annotated[Path, Parameter(help="Where they go: .gif (a film) or .npy (frames, height, width[, channels]).")],
-    frames: Annotated[int | None, Parameter(help="How many (default: as many as it learned to predict).")] = None,
-    cell_file: CellFile = None,
-) -> None:
-    """Predict the frames that come after those of a video; of several videos, the first."""
-    load_cell_file(cell_file)
+def _predict(run: Run, wanted: Wanted) -> str:
+    """The frames that come after those of a video; of several videos, the first."""
+    wanted.refuse_others("frames")
+    folder, out, frames = wanted.data, wanted.out, wanted.frames
+    if folder is None:
+        raise UserError(f"predict {run.folder}: name the frames to go on from, as `train frames` takes them")
     if out.suffix.lower() not in (".gif", ".npy"):
         raise UserError(f"--out {out}: want a name that ends in .gif or .npy")
     if frames is not None and frames < 1:
         raise UserError(f"--frames {frames}: want a number above 0")
-    trained = load_frames_run(run)
+    trained = load_frames_run(run.folder)
     clip = read_frames(folder, trained.size)[0]
     predicted = trained.predict(clip.frames, frames)
     if out.suffix.lower() == ".gif":
@@ -81,7 +76,7 @@ def predict_command(
         values = predicted.movedim(1, -1).numpy()
         with replacing(out) as temporary, temporary.open("wb") as file:
             np.save(file, values[..., 0] if values.shape[-1] == 1 else values)
-    print(f"{len(predicted)} frames after the {len(clip.frames)} of {clip.name}: {out}")
+    return f"{len(predicted)} frames after the {len(clip.frames)} of {clip.name}: {out}"
 
 
 def _tell(run: Run, summary: dict[str, Any]) -> None:
@@ -98,3 +93,4 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
 
 
 ENDINGS["frames"] = Ending(draw_frames_run, _tell, lambda _: ("predict {run} FOLDER --out next.gif", "explain {cell}"))
+PREDICTORS["frames"] = _predict
