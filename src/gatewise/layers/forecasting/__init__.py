@@ -6,6 +6,7 @@ from gatewise.layers.forecasting.horizon_head import HorizonHead
 from gatewise.layers.forecasting.model import ForecastingModel, Sizes
 from gatewise.layers.forecasting.quantiles import increasing, middle
 from gatewise.layers.forecasting.registry import FORECASTING, forecasting_model, options_of
+from gatewise.layers.forecasting.segment import Segment
 
 __all__ = [
     "ANCHORS",
@@ -14,6 +15,7 @@ __all__ = [
     "Direct",
     "ForecastingModel",
     "HorizonHead",
+    "Segment",
     "Sizes",
     "forecasting_model",
     "increasing",

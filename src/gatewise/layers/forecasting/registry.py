@@ -8,10 +8,12 @@ from typing import Any
 from gatewise.errors import UserError, nearest
 from gatewise.layers.forecasting.direct import Direct
 from gatewise.layers.forecasting.model import ForecastingModel, Sizes
+from gatewise.layers.forecasting.segment import Segment
 from gatewise.layers.options import Options
 
 FORECASTING: dict[str, type[ForecastingModel]] = {
     "direct": Direct,
+    "segment": Segment,
 }
 """Name -> model, the plainest first."""
 
