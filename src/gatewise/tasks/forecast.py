@@ -1,0 +1,179 @@
+"""The forecasting task: windows of the past in, the steps to come out, measured beside forecasts without learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gatewise.data.windows import Batch, Windows
+from gatewise.layers.forecasting import middle
+from gatewise.tasks.baselines import BASELINES
+from gatewise.tasks.intervals import pinball
+from gatewise.tasks.lazy import Lazy
+
+AT_ONCE = 512
+"""Windows that are forecast together."""
+
+_LOOKED_AT = 1000
+"""Windows of the validation part that a look while training is of, evenly spread."""
+
+
+def _huber(error: Tensor) -> Tensor:
+    """Half the square up to 1, from there on a line (Huber 1964)."""
+    size = error.abs()
+    return torch.where(size < 1, error**2 / 2, size - 0.5)
+
+
+LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {"mse": torch.square, "mae": torch.abs, "huber": _huber}
+"""Of the error in standard deviations, by name; with quantiles there is ``pinball`` instead."""
+
+
+class ForecastTask:
+    """Learn from the windows of the training part, choose with those of the validation part.
+
+    The loss is the mean over all targets that are known of the squared error, the absolute, Huber's, or, with
+    quantiles, the mean of their pinball losses; in units of the targets' standard deviations.
+
+    Args:
+        train: windows to learn from, each once an epoch, in an order of the epoch's own.
+        look: windows to choose the weights with; without any, or None, nothing is held out.
+        batch_size: windows of a batch; an epoch's last batch has what is left.
+        loss: one of :data:`LOSSES`, or ``pinball``.
+        quantiles: what the model's outputs are, for ``pinball``.
+        seed: fixes the orders.
+    """
+
+    unit = "samples"
+
+    def __init__(
+        self, train: Windows, look: Windows | None, batch_size: int, loss: str = "mse", quantiles: Sequence[float] = (),
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.train, self.look = train, look if look is not None and len(look) else None
+        self.batch_size, self._loss, self._seed = batch_size, loss, seed
+        self._quantiles = torch.tensor(quantiles)
+        self.loss_unit = f"{loss}, standardised"
+
+    def batches(self, epoch: int) -> Sequence[Batch]:
+        """The epoch's batches."""
+        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % (1 << 63))
+        order = torch.randperm(len(self.train), generator=generator)
+        starts = range(0, len(order), self.batch_size)
+        return Lazy(len(starts), lambda i: self.train.batch(order[starts[i] : starts[i] + self.batch_size]))
+
+    def size(self, batch: Batch) -> int:
+        """Windows in a batch."""
+        return batch.targets.shape[1]
+
+    def loss(self, model: nn.Module, batch: Batch, state: None = None, share: float = 1.0) -> tuple[Tensor, None]:
+        """Mean loss of the targets that are known."""
+        predicted = model(batch.past, batch.history, batch.known, share, batch.targets)
+        return self.error(predicted, batch.targets), None
+
+    def error(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of forecasts (H, B, k, q) of targets (H, B, k), of which NaN ones are not counted."""
+        known = ~targets.isnan()
+        truth = targets.nan_to_num()
+        if self._loss == "pinball":
+            losses = pinball(truth.unsqueeze(-1), predicted, self._quantiles).mean(-1)
+        else:
+            losses = LOSSES[self._loss](middle(predicted) - truth)
+        return (losses * known).sum() / known.sum().clamp(min=1)
+
+    def held_out(self, model: nn.Module) -> dict[str, float]:
+        """The loss on the validation part; NaN where there is none."""
+        if self.look is None:
+            return {"loss": float("nan")}
+        count = len(self.look)
+        numbers = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
+        predicted, targets = [], []
+        for part, batch in forecast(model, self.look, numbers):
+            predicted.append(part)
+            targets.append(batch.targets)
+        loss = self.error(torch.cat(predicted, 1), torch.cat(targets, 1))
+        return {"loss": loss.item()}
+
+    def figures(self, loss: float) -> Mapping[str, float]:
+        return {}
+
+
+def forecast(model: nn.Module, windows: Windows, numbers: np.ndarray) -> Lazy[tuple[Tensor, Batch]]:
+    """Forecasts (H, B, k, q) of these windows, some at a time, and the windows themselves."""
+
+    def part(i: int) -> tuple[Tensor, Batch]:
+        batch = windows.batch(numbers[i * AT_ONCE : (i + 1) * AT_ONCE])
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            predicted = model(batch.past, batch.history, batch.known)
+        model.train(training)
+        return predicted, batch
+
+    return Lazy(-(-len(numbers) // AT_ONCE), part)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """What was forecast for windows, in standard deviations of the targets.
+
+    Attributes:
+        origins: (N, 2), the series and the row in it of the last value that was known.
+        truth: (H, N, k), NaN where it is unknown.
+        predicted: (H, N, k, q).
+        baselines: the forecasts without learning by name, (H, N, k) each.
+    """
+
+    origins: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+    baselines: Mapping[str, np.ndarray]
+
+    @property
+    def point(self) -> np.ndarray:
+        """(H, N, k), the one forecast that stands for all of a value."""
+        return self.predicted[..., self.predicted.shape[-1] // 2]
+
+    def every(self, stride: int) -> Forecasts:
+        """Those of every so manieth window."""
+        thinned = {name: values[:, ::stride] for name, values in self.baselines.items()}
+        return Forecasts(self.origins[::stride], self.truth[:, ::stride], self.predicted[:, ::stride], thinned)
+
+
+def forecast_all(
+    model: nn.Module, windows: Windows, season: int, stride: int = 1, progress: Callable[[int], None] | None = None
+) -> Forecasts:
+    """The forecasts of every ``stride``-th window, and those without learning beside them.
+
+    Args:
+        model: one of :data:`gatewise.layers.forecasting.FORECASTING`.
+        windows: what to forecast.
+        season: steps of a season. A longer one than the windows look back on is looked up in the series itself.
+        stride: from one window that is forecast to the next.
+        progress: called with the number of windows just forecast.
+    """
+    numbers = np.arange(0, len(windows), stride)
+    truth, predicted = [], []
+    baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
+    for i, (part, batch) in enumerate(forecast(model, windows, numbers)):
+        past = _past(windows, numbers[i * AT_ONCE : (i + 1) * AT_ONCE], batch, season)
+        for name, found in baselines.items():
+            # A line is drawn through what the model looks back on, whatever the season.
+            found.append(BASELINES[name](past if name == "seasonal_naive" else batch.history, windows.horizon, season))
+        truth.append(batch.targets)
+        predicted.append(part)
+        if progress is not None:
+            progress(part.shape[1])
+    joined = {name: torch.cat(found, 1).numpy() for name, found in baselines.items()}
+    return Forecasts(windows.origins[numbers], torch.cat(truth, 1).numpy(), torch.cat(predicted, 1).numpy(), joined)
+
+
+def _past(windows: Windows, numbers: np.ndarray, batch: Batch, season: int) -> Tensor:
+    """The targets' past, a season of it at least."""
+    if season <= windows.lookback:
+        return batch.history
+    rows = windows.rows(numbers) + np.arange(1 - season, 1)[:, None]
+    return torch.from_numpy(windows.encoded.history(rows))

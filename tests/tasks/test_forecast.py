@@ -1,0 +1,153 @@
+"""The forecasting task: its losses against NumPy, its batches, its look, forecasts without learning beside it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatewise.data.preparation import Encoded, Preparation, Roles
+from gatewise.data.series_table import Series, SeriesTable
+from gatewise.data.split import Split
+from gatewise.data.windows import Batch, Windows
+from gatewise.tasks import forecast
+from gatewise.tasks.forecast import LOSSES, ForecastTask, forecast_all
+
+
+def series_of(key: str, steps: int, seed: int) -> Series:
+    values = np.random.default_rng(seed).standard_normal((steps, 3)).cumsum(0)
+    values[[5, steps - 2], 1] = np.nan
+    return Series(key, values, None, np.arange(2, steps + 2))
+
+
+@pytest.fixture
+def encoded() -> Encoded:
+    """Two series of which the columns b and c are forecast; two values of b are missing in each."""
+    table = SeriesTable(
+        "made up", ("a", "b", "c"), ("a", "b", "c"), (series_of("x", 50, 1), series_of("y", 40, 2)), None
+    )
+    roles = Roles(("b", "c"), ("a", "b", "c"))
+    return Preparation.fitted(table, roles, Split.parse("0.6,0.2,0.2"), "interpolate").encode(table)
+
+
+class Guess(nn.Module):
+    """The last value of every target, and some noise while training; counts how often it is called."""
+
+    def __init__(self, horizon: int, outputs: int = 1) -> None:
+        super().__init__()
+        self.horizon, self.outputs, self.calls = horizon, outputs, 0
+        self.noise = nn.Dropout(0.5)
+
+    def forward(self, past, history, known, share=1.0, targets=None):
+        self.calls += 1
+        last = self.noise(history[-1:]).expand(self.horizon, -1, -1)
+        return torch.stack([last + j for j in range(self.outputs)], -1)
+
+
+def by_hand(loss: str, quantiles: tuple[float, ...], predicted: np.ndarray, truth: np.ndarray) -> float:
+    total, count = 0.0, 0
+    for place in np.ndindex(truth.shape):
+        if np.isnan(truth[place]):
+            continue
+        outputs = predicted[place].astype(float)
+        error = truth[place] - outputs[len(outputs) // 2]
+        count += 1
+        if loss == "pinball":
+            parts = [q * (truth[place] - o) if truth[place] > o else (1 - q) * (o - truth[place])
+                     for q, o in zip(quantiles, outputs, strict=True)]  # fmt: skip
+            total += sum(parts) / len(parts)
+        elif loss == "huber":
+            total += error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
+        else:
+            total += error**2 if loss == "mse" else abs(error)
+    return total / count
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, "pinball"])
+def test_the_loss_is_the_mean_over_what_is_known(encoded, loss):
+    quantiles = (0.1, 0.5, 0.8) if loss == "pinball" else ()
+    windows = Windows(encoded, 4, 3, "train")
+    task = ForecastTask(windows, None, 8, loss, quantiles)
+    batch = windows.batch(range(8))
+    assert batch.targets.isnan().any()
+    model = Guess(3, len(quantiles) or 1).eval()
+    found, state = task.loss(model, batch)
+    predicted = model(batch.past, batch.history, batch.known).numpy()
+    assert state is None
+    assert found.item() == pytest.approx(by_hand(loss, quantiles, predicted, batch.targets.numpy()), rel=1e-5)
+
+
+def test_a_batch_in_which_nothing_is_known_teaches_nothing(encoded):
+    task = ForecastTask(Windows(encoded, 4, 3, "train"), None, 8)
+    weight = torch.ones(3, 2, 2, 1, requires_grad=True)
+    task.error(weight, torch.full((3, 2, 2), torch.nan)).backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
+def test_every_window_comes_once_an_epoch_and_an_epoch_is_the_same_whenever_it_is_asked_for(encoded):
+    windows = Windows(encoded, 4, 3, "train")
+    task, again = (ForecastTask(windows, None, 8, seed=5) for _ in range(2))
+    everything = windows.batch(range(len(windows))).past
+
+    def marks(batches) -> list[float]:
+        return [mark for batch in batches for mark in batch.past[:, :, 0].double().sum(0).tolist()]
+
+    assert sorted(marks(task.batches(3))) == sorted(everything[:, :, 0].double().sum(0).tolist())
+    assert marks(task.batches(3)) == marks(again.batches(3))
+    assert marks(task.batches(3)) != marks(task.batches(4))
+    assert marks(task.batches(3)[1:]) == marks(task.batches(3))[8:]
+    assert [task.size(batch) for batch in task.batches(0)] == [8] * (len(windows) // 8) + [len(windows) % 8]
+
+
+def test_the_look_is_of_the_validation_part_and_leaves_no_trace(encoded, monkeypatch):
+    monkeypatch.setattr(forecast, "AT_ONCE", 2)
+    look = Windows(encoded, 4, 3, "validation")
+    task = ForecastTask(Windows(encoded, 4, 3, "train"), look, 8, "mae")
+    model, state = Guess(3), torch.get_rng_state()
+    found = task.held_out(model)
+    assert model.training
+    assert model.calls == -(-len(look) // 2)
+    assert torch.equal(torch.get_rng_state(), state)
+    batch: Batch = look.batch(range(len(look)))
+    predicted = model.eval()(batch.past, batch.history, batch.known).numpy()
+    assert found == {"loss": pytest.approx(by_hand("mae", (), predicted, batch.targets.numpy()), rel=1e-5)}
+    assert np.isnan(ForecastTask(look, None, 8).held_out(model)["loss"])
+
+
+def test_a_long_validation_part_is_looked_at_here_and_there(encoded, monkeypatch):
+    monkeypatch.setattr(forecast, "_LOOKED_AT", 3)
+    look = Windows(encoded, 4, 3, "validation")
+    chosen = []
+    monkeypatch.setattr(look, "batch", lambda numbers: chosen.extend(numbers) or Windows.batch(look, numbers))
+    ForecastTask(look, look, 8).held_out(Guess(3))
+    assert chosen == [0, (len(look) - 1) // 2, len(look) - 1]
+
+
+@pytest.mark.parametrize("season", [3, 9])  # shorter and longer than what is looked back on
+def test_every_forecast_stands_beside_those_without_learning(encoded, monkeypatch, season):
+    monkeypatch.setattr(forecast, "AT_ONCE", 3)
+    windows, lookback, horizon = Windows(encoded, 5, 4, "test"), 5, 4
+    found = forecast_all(Guess(horizon, 3), windows, season)
+    np.testing.assert_array_equal(found.origins, windows.origins)
+    assert found.point.shape == found.truth.shape == (horizon, len(windows), 2)
+    for n, (series, origin) in enumerate(windows.origins):
+        row = encoded.starts[series] + origin
+        past = encoded.history(np.arange(row - 11, row + 1)[:, None])[:, 0]  # as it is seen at the origin
+        for h in range(horizon):
+            np.testing.assert_array_equal(found.truth[h, n], encoded.targets(np.array(row + 1 + h)))
+            np.testing.assert_array_equal(found.point[h, n], past[-1] + 1)
+            again = past[-season + h % season]
+            line = past[-1] + (h + 1) * (past[-1] - past[-lookback]) / (lookback - 1)
+            for name, expected in (("naive", past[-1]), ("seasonal_naive", again), ("drift", line)):
+                np.testing.assert_allclose(found.baselines[name][h, n], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_windows_can_be_left_out(encoded):
+    windows, counted = Windows(encoded, 5, 4, "test"), []
+    whole = forecast_all(Guess(4), windows, 2)
+    thin = forecast_all(Guess(4), windows, 2, stride=2, progress=counted.append)
+    assert sum(counted) == len(thin.origins) == -(-len(windows) // 2)
+    again = whole.every(2)
+    for one, other in ((thin.truth, again.truth), (thin.predicted, again.predicted), (thin.origins, again.origins)):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(thin.baselines["drift"], again.baselines["drift"])
