@@ -193,3 +193,12 @@ def corpora() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no texts at {folder}; set GATEWISE_DATA to the folder that holds text/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_series() -> Path:
+    """The real tables; they lie where the texts do."""
+    folder = Path(os.environ.get("GATEWISE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "series"
+    if not folder.is_dir():
+        pytest.skip(f"no tables at {folder}; set GATEWISE_DATA to the folder that holds series/")
+    return folder

@@ -1,0 +1,113 @@
+"""A text file's bytes as UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from gatewise.data.header import shown
+from gatewise.errors import UserError
+
+_CHUNK = 1 << 23
+
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+_BINARY = {b"PK\x03\x04": "an Excel file or a ZIP archive", b"PAR1": "a Parquet file", b"\x1f\x8b": "packed by gzip"}
+
+_WORD = re.compile(r"[\u4e00-\u9fff]{2,}")
+_WITHIN_LATIN = re.compile(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]")
+
+
+def as_utf8(content: np.ndarray, name: str, say: Callable[[str], None]) -> tuple[np.ndarray, bool]:
+    """The bytes without byte-order mark, and whether they are others than the file's (but for that mark).
+
+    UTF-8 stays as it is. UTF-16 with its mark is recoded, and so is GB18030 (GBK), if all of it can be decoded and
+    there is a Chinese word of two characters or more, and no lone one between Latin letters: "Größe" in Latin-1 is
+    valid GB18030 too. Other encodings are refused: which one it is, nothing in a file tells.
+
+    Raises:
+        UserError: not a text, or in another encoding; the message names the row.
+    """
+    start = bytes(content[:4])
+    for magic, what in _BINARY.items():
+        if start.startswith(magic):
+            raise UserError(f"{name}: is {what} by its first bytes, not a text; give it the ending it should have")
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return _recoded(content[len(mark) :], encoding, name, say), True
+    if start.startswith(codecs.BOM_UTF8):
+        content = content[len(codecs.BOM_UTF8) :]
+    _check_controls(content, name)
+    bad = _first_not_utf8(content)
+    if bad is None:
+        return content, False
+    row = int((content[:bad] == ord("\n")).sum()) + 1
+    chinese = _as_chinese(content, bad)
+    if chinese:
+        say(f"{name}: read as GB18030 ({shown(chinese)} in row {row})")
+        return _recoded(content, "gb18030", name, None), True
+    raise UserError(
+        f"{name}: row {row}: byte 0x{content[bad]:02x} is not UTF-8, nor is the file GB18030 (Chinese); if it is "
+        "Latin-1 (Western Europe) or another encoding, save it as UTF-8"
+    )
+
+
+def _check_controls(content: np.ndarray, name: str) -> None:
+    """No NUL byte, and lines that end as everyone's do."""
+    ends = returns = 0
+    for start in range(0, len(content), _CHUNK):
+        part = content[start : start + _CHUNK]
+        if not part.all():
+            row = ends + int((part[: int(np.argmin(part))] == ord("\n")).sum()) + 1
+            raise UserError(f"{name}: row {row}: a NUL byte; the file is binary or damaged, write it anew as text")
+        ends += int((part == ord("\n")).sum())
+        returns += 0 if ends else int((part == ord("\r")).sum())
+    if returns and not ends:
+        raise UserError(f"{name}: its lines end with CR alone, as on old Macs; save it with LF or CRLF")
+
+
+def _first_not_utf8(content: np.ndarray) -> int | None:
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    for start in range(0, len(content), _CHUNK):
+        held = len(decoder.getstate()[0])
+        try:
+            decoder.decode(content[start : start + _CHUNK].tobytes(), final=start + _CHUNK >= len(content))
+        except UnicodeDecodeError as error:
+            return start - held + error.start
+    return None
+
+
+def _as_chinese(content: np.ndarray, bad: int) -> str:
+    """A Chinese word near the first byte that is not ASCII, if the whole is GB18030; else ""."""
+    text_around = content[max(0, bad - 200) : bad + 4000].tobytes()
+    line = text_around[text_around.rfind(b"\n", 0, min(bad, 200)) + 1 :]
+    line = line[: line.rfind(b"\n") + 1] or line
+    try:
+        found = line.decode("gb18030")
+    except UnicodeDecodeError:
+        found = line.decode("gb18030", "ignore") if len(content) > bad + 4000 else ""
+    word = _WORD.search(found)
+    if not word or _WITHIN_LATIN.search(found):
+        return ""
+    try:
+        decoder = codecs.getincrementaldecoder("gb18030")("strict")
+        for start in range(0, len(content), _CHUNK):
+            decoder.decode(content[start : start + _CHUNK].tobytes(), final=start + _CHUNK >= len(content))
+    except UnicodeDecodeError:
+        return ""
+    return word.group()
+
+
+def _recoded(content: np.ndarray, encoding: str, name: str, say: Callable[[str], None] | None) -> np.ndarray:
+    try:
+        text = content.tobytes().decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: begins as {encoding} and is not ({error.reason}); save it as UTF-8") from None
+    if say:
+        say(f"{name}: read as {encoding.upper()}")
+    recoded = np.frombuffer(text.encode(), np.uint8)
+    _check_controls(recoded, name)
+    return recoded
