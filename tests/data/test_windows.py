@@ -30,6 +30,8 @@ def made(policy, values, roles, calendar=False, **more):
 def test_every_window_is_what_the_rules_say(policy, same_step):
     roles = Roles(("a", "c"), ("a", "b"), ("d",))
     values = [random_values(n, 60 + n, 4, 0.0 if policy == "error" else 0.05) for n in range(2)]
+    if policy != "error":
+        values[0][[15, 30], 3] = np.nan  # known of the future, as a rule
     if policy in ("interpolate", "mask"):
         values[1][:5, 1] = np.nan  # nothing observed yet
     preparation, encoded = made(policy, values, roles)
