@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from gatewise.data.data_frames import columns_of
 from gatewise.data.delimited import read_delimited
 from gatewise.data.workbook import read_sheet
 from gatewise.errors import UserError
@@ -87,8 +88,8 @@ def read_table(path: str | Path, sheet: str = "", say: Callable[[str], None] = _
 def table_of(frame: Any, name: str = "the data frame") -> Table:
     """A table of a data frame: polars, pandas, PyArrow and all else that narwhals knows.
 
-    A pandas index that is not the plain row numbers becomes a column, "index" where it has no name. Text stays text,
-    even where it looks like numbers: the frame's types are its owner's word.
+    A pandas index becomes a column, "index" where it has no name; one of whole numbers without a name only numbers the
+    rows and does not. Text stays text, even where it looks like numbers: the frame's types are its owner's word.
 
     Args:
         frame: the data frame; one that is lazy is collected.
@@ -100,19 +101,11 @@ def table_of(frame: Any, name: str = "the data frame") -> Table:
     >>> table_of(pl.DataFrame({"a": [1, 2]}).lazy()).frame.shape
     (2, 1)
     """
-    import narwhals as nw  # with all that it knows: for frames alone
-
     if isinstance(frame, Table):
         return frame
     try:
-        native = nw.from_native(frame)
-        if isinstance(native, nw.LazyFrame):
-            native = native.collect()
-        index = nw.maybe_get_index(native)
-        if index is not None and type(index).__name__ != "RangeIndex":
-            native = nw.from_native(frame.reset_index(), eager_only=True)
-        columns = _of_pandas(native) if index is not None else native.to_polars()
-    except (TypeError, ValueError, nw.exceptions.NarwhalsError, pl.exceptions.PolarsError) as error:
+        columns = columns_of(frame)
+    except Exception as error:  # the readers of so many kinds of frames raise almost anything
         raise UserError(f"{name}: not a data frame that can be read ({_first_line(error)})") from None
     for number, column in enumerate(columns.columns):
         if not column.strip():
@@ -120,24 +113,6 @@ def table_of(frame: Any, name: str = "the data frame") -> Table:
     if not columns.height or not columns.width:
         raise UserError(f"{name}: has {columns.height} rows and {columns.width} columns; give some of each")
     return Table(columns, name, first_row=0)
-
-
-def _of_pandas(native: Any) -> pl.DataFrame:
-    """Column by column: pandas' own way to polars wants PyArrow, which few have."""
-    columns = {}
-    for name in native.columns:
-        if str(name) in columns:
-            raise ValueError(f"two columns are called '{name}'")
-        column = native[name]
-        values = column.to_numpy()
-        if values.dtype.kind in "OSU" or column.null_count():
-            columns[str(name)] = pl.Series(
-                [None if missing else value for value, missing in zip(column.to_list(), column.is_null(), strict=True)],
-                strict=True,
-            )
-        else:
-            columns[str(name)] = pl.Series(values)
-    return pl.DataFrame(columns)
 
 
 def _check_there(path: Path) -> None:
