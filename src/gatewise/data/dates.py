@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import re
+
+import numpy as np
 import polars as pl
 
 _DATES = (
@@ -35,6 +39,9 @@ _YEARS = (1600, 2300)
 
 _SAMPLE = 200
 
+_LOOKED_AT = 5
+"""Entries of which one must look like a time."""
+
 
 def forms_of(column: pl.Series, most: bool = False) -> tuple[str, ...]:
     """The forms in which all of the first and last entries are times, or most of them are.
@@ -58,6 +65,8 @@ def forms_of(column: pl.Series, most: bool = False) -> tuple[str, ...]:
     sample = pl.concat([sample.head(_SAMPLE), sample.tail(_SAMPLE)])
     if column.dtype == pl.String:
         forms = [date + time for date in _DATES for time in _TIMES] + list(_MONTHS)
+        texts = sample.head(_LOOKED_AT).to_list()
+        forms = [form for form in forms if any(map(_shape(form).fullmatch, texts))]
         found = [form for form in forms if _fits(sample, form, most)]
         # Midnights fit every form of a date: the shortest says all there is.
         return tuple(form for form in found if not any(form != short and form.startswith(short) for short in found))
@@ -70,9 +79,16 @@ def forms_of(column: pl.Series, most: bool = False) -> tuple[str, ...]:
 
 
 def _fits(sample: pl.Series, form: str, most: bool) -> bool:
-    if not most and as_times(sample.head(1), form)[0].null_count():
-        return False  # most forms do not fit most texts: one entry shows it
     return as_times(sample, form)[0].null_count() <= (len(sample) - 1) // 2 * most
+
+
+@functools.cache
+def _shape(form: str) -> re.Pattern[str]:
+    """What a text in the form looks like: most texts are no times, and this shows it sooner than reading them does."""
+    date, _, time = form.partition(" %H") if " %H" in form else form.partition(" %I")
+    digits = {"%Y": r"\d{4}", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%b": r"[^\W\d]{3}"}
+    pattern = re.sub("%[Ymdb]", lambda part: digits[part[0]], re.escape(date).replace("\\%", "%"))
+    return re.compile(rf"\s*{pattern}([T\s].*)?" if time else rf"\s*{pattern}\s*", re.IGNORECASE)
 
 
 def as_times(column: pl.Series, form: str) -> tuple[pl.Series, pl.Series | None]:
@@ -99,6 +115,25 @@ def as_times(column: pl.Series, form: str) -> tuple[pl.Series, pl.Series | None]
         offsets, text = _offsets(text)
         text = text.str.replace(r"(\d)[Tt](\d)", "$1 $2").str.replace(r"(:\d\d),(\d)", "$1.$2")
     return _within(_parsed(text, form)), offsets
+
+
+def as_written(times: np.ndarray, form: str) -> pl.Series:
+    """Times in a form, as a file has them: texts, or whole numbers for years and the like.
+
+    >>> as_written(np.array(["1961-01-01"], "M8[us]"), "%Y-%m").to_list()
+    ['1961-01']
+    """
+    column = pl.Series(times.astype("M8[us]"))
+    if form == "year":
+        return column.dt.year().cast(pl.Int64)
+    if form in _SINCE_1970:
+        return pl.Series(times.astype(f"M8[{form}]").astype(np.int64))
+    if not form:
+        return column
+    if form in _DIGITS.values():
+        return column.dt.strftime(form).cast(pl.Int64)
+    whole = not (times.astype("M8[us]").astype(np.int64) % 1_000_000).any()
+    return column.dt.strftime(form.replace("%S%.f", "%S" if whole else "%S%.6f"))
 
 
 def _parsed(text: pl.Series, form: str) -> pl.Series:

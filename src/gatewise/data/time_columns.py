@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from gatewise.data.dates import as_times, forms_of
+from gatewise.data.dates import as_times, as_written, forms_of
 from gatewise.data.header import shown
 from gatewise.data.tables import Table
 from gatewise.errors import UserError, nearest
@@ -46,6 +46,10 @@ class TimeColumns:
 
     names: tuple[str, ...]
     form: str
+
+    def written(self, times: np.ndarray) -> pl.Series:
+        """``datetime64`` times as the column has them: "1961-01" where it holds months; times where it is several."""
+        return as_written(times, self.form if len(self.names) == 1 and self.form != "parts" else "")
 
 
 def find_time(table: Table, wanted: str, say: Callable[[str], None]) -> TimeColumns | None:
