@@ -150,7 +150,7 @@ def test_a_damaged_record_is_refused(damage):
 def test_a_gap_is_refused_by_its_column_and_row():
     values = random_values(0, 20, 4, gaps=0.0)
     values[17, 1] = np.nan  # in the test part
-    with pytest.raises(UserError, match="made up: row 19 has nothing in column b; fill it, or say what to do: --miss"):
+    with pytest.raises(UserError, match="made up: row 19 has nothing in column b; fill it, or say what to do when tr"):
         fitted(table_of(values), "error")
     values[17, 1], values[3, 2] = 0, np.nan
     with pytest.raises(UserError, match="row 5 of series 'series 1' has nothing in column c"):

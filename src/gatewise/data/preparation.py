@@ -168,17 +168,19 @@ class Preparation:
     def target_names(self) -> tuple[str, ...]:
         return self.roles.targets
 
-    def check_complete(self, table: SeriesTable) -> None:
-        """Refuse a gap in a used column, naming the first."""
-        places = _find(table, self.columns)
+    def check_complete(self, table: SeriesTable, targets: bool = True) -> None:
+        """Refuse a gap in a used column, naming the first; without ``targets``, of inputs and known ones alone."""
+        own = range(len(self.columns)) if targets else [*self.input_places, *self.known_inputs]
+        places = _find(table, [self.columns[place] for place in own])
         for series in table.series:
             for start in range(0, len(series), _ROWS_AT_ONCE):
                 gaps = np.argwhere(np.isnan(series.values[start : start + _ROWS_AT_ONCE, places]))
                 if len(gaps):
                     row, place = gaps[0]
+                    column = self.origins[own[place]]
                     raise UserError(
-                        f"{table.name}: {_where(series, start + row)} has nothing in column {self.origins[place]}; fill"
-                        " it, or say what to do: --missing drop, interpolate or mask"
+                        f"{table.name}: {_where(series, start + row)} has nothing in column {column}; fill it, or say "
+                        "what to do when training: --missing drop, interpolate or mask"
                     )
 
     def encode(self, table: SeriesTable, ahead: int = 0, complete: bool = True) -> Encoded:

@@ -8,7 +8,7 @@ from gatewise.data import KINDS
 from gatewise.errors import UserError
 from gatewise.layers import VARIANCES
 from gatewise.tasks import SHAPES, Annealing, Objective
-from gatewise.training.settings import NetworkSettings, setting
+from gatewise.training.settings import HeldOutSettings, setting
 from gatewise.training.text_settings import AUTO
 
 MODELS = ("vae", "vrnn")
@@ -17,7 +17,7 @@ _WORDS = 4000
 
 
 @dataclass(frozen=True)
-class AutoencodeSettings(NetworkSettings):
+class AutoencodeSettings(HeldOutSettings):
     """Everything that decides a run of ``gatewise train autoencode``, besides the data."""
 
     lr: float = setting(0.004, "Peak learning rate", positive=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from gatewise.errors import UserError
 from gatewise.layers.conv import check_kernel
-from gatewise.training.settings import NetworkSettings, setting
+from gatewise.training.settings import HeldOutSettings, setting
 
 
 @dataclass(frozen=True)
-class FramesSettings(NetworkSettings):
+class FramesSettings(HeldOutSettings):
     """Everything that decides a run of ``gatewise train frames``, besides the videos themselves."""
 
     batch: int = setting(8, "Sequences of a batch", positive=True)

@@ -71,7 +71,6 @@ class TrainingSettings:
         "cosine", "`cosine` (down to a hundredth of lr) or `constant`", choices=("cosine", "constant")
     )
     warmup: float = setting(0.05, "Share of the run in which lr rises", share=True)
-    heldout: float = setting(0.1, "Share of the data, its end, that is held out", "Data", share=True)
     keep: str = setting(
         "best", "Which weights the run is left with, `best` (by held-out loss) or `last`", choices=("best", "last")
     )
@@ -87,12 +86,13 @@ class TrainingSettings:
             _check(field, getattr(self, field.name))
         if self.epochs == 0 and self.minutes == 0:
             raise UserError("--minutes 0: a run needs a budget; give --minutes or --epochs above 0")
-        if self.patience and not self.holds_out():
-            raise UserError(f"--patience {self.patience}: nothing is held out to look at; give --heldout above 0")
+        remedy = self.to_hold_out()
+        if self.patience and remedy:
+            raise UserError(f"--patience {self.patience}: nothing is held out to look at; {remedy}")
 
-    def holds_out(self) -> bool:
-        """Whether anything is held out."""
-        return self.heldout > 0
+    def to_hold_out(self) -> str:
+        """What to do for anything to be held out; nothing where something is."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,16 @@ class NetworkSettings(TrainingSettings):
         names += ("residual", "learned_state")
         plain = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name in names if (value := getattr(self, name)) != plain[name]}
+
+
+@dataclass(frozen=True)
+class HeldOutSettings(NetworkSettings):
+    """And how much of the data, whose end is held out."""
+
+    heldout: float = setting(0.1, "Share of the data, its end, that is held out", "Data", share=True)
+
+    def to_hold_out(self) -> str:
+        return "" if self.heldout > 0 else "give --heldout above 0"
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:

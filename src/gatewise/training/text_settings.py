@@ -7,7 +7,7 @@ from typing import Any
 
 from gatewise.data import KINDS
 from gatewise.errors import UserError, nearest
-from gatewise.training.settings import NetworkSettings, setting, settings_from
+from gatewise.training.settings import HeldOutSettings, setting, settings_from
 
 AUTO = -1
 """The embedding that suits the vocabulary."""
@@ -17,7 +17,7 @@ NUMPY_ENGINE = "numpy"
 
 
 @dataclass(frozen=True)
-class TextSettings(NetworkSettings):
+class TextSettings(HeldOutSettings):
     """Everything that decides a run of ``gatewise train text``, besides the text itself."""
 
     embedding: int = setting(
@@ -47,8 +47,8 @@ class TextSettings(NetworkSettings):
     def engines_of_its_own(self) -> tuple[str, ...]:
         return (NUMPY_ENGINE,)
 
-    def holds_out(self) -> bool:
-        return self.heldout > 0 or self.train_tokens > 0
+    def to_hold_out(self) -> str:
+        return "" if self.train_tokens > 0 else super().to_hold_out()
 
     def embedding_for(self, vocabulary_size: int) -> int:
         """Features of the embedding, 0 for one-hot: what ``embedding`` says, or what suits the vocabulary."""

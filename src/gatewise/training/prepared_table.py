@@ -1,0 +1,127 @@
+"""A table made ready: its series, what is recorded of its columns, and what a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gatewise.data import Schema, Table
+from gatewise.data.preparation import Encoded, Preparation, Roles
+from gatewise.data.series_table import SeriesTable
+from gatewise.errors import UserError, nearest
+from gatewise.training.table_settings import TableSettings
+
+
+def _unsaid(line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run must know of its table to read another.
+
+    Attributes:
+        schema: which columns there are, and what is made of each.
+        preparation: from their own units to a network's, and back.
+    """
+
+    schema: Schema
+    preparation: Preparation
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"schema": self.schema.to_config(), "preparation": self.preparation.to_config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Recorded:
+        """The inverse of :meth:`to_config`; other entries are not looked at.
+
+        Raises:
+            UserError: the description is malformed.
+        """
+        try:
+            schema, preparation = config["schema"], config["preparation"]
+        except (KeyError, TypeError):
+            raise UserError("the weights say nothing of the table they were trained on; use another copy") from None
+        return cls(Schema.from_config(schema), Preparation.from_config(preparation))
+
+    def read(
+        self, table: Table, ahead: int = 0, complete: bool = True, say: Callable[[str], None] = _unsaid
+    ) -> PreparedTable:  # fmt: skip
+        """A table, the one that was trained on or a new one.
+
+        Args:
+            table: its columns may stand in another order.
+            ahead: rows that every series is continued by, with nothing in them but their time stamps.
+            complete: without, targets may be absent, whose values then are missing; and under ``error`` windows with a
+                gap are left out rather than refused.
+            say: is told what differs from the table that was trained on.
+
+        Raises:
+            UserError: a column is not there or of another kind, steps of another length, a gap under ``error``.
+        """
+        roles = self.preparation.roles
+        for name in (*roles.inputs, *roles.known):
+            if name not in table.frame.columns:
+                hint = nearest(name, table.frame.columns)
+                raise UserError(f"{table.name}: no column '{name}', which the run predicts from; {hint}")
+        series = self.schema.read(table, complete, say=say)
+        return PreparedTable(self, series, self.preparation.encode(series, ahead, complete))
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """A table made ready.
+
+    Attributes:
+        recorded: what is recorded of it.
+        series: its series in their own units.
+        encoded: the same as a network takes them.
+    """
+
+    recorded: Recorded
+    series: SeriesTable
+    encoded: Encoded
+
+    @property
+    def preparation(self) -> Preparation:
+        return self.recorded.preparation
+
+    @property
+    def schema(self) -> Schema:
+        return self.recorded.schema
+
+
+def prepare_table(
+    table: Table,
+    settings: TableSettings,
+    roles: Callable[[SeriesTable], Roles],
+    columns: tuple[str, ...] = (),
+    calendar: bool = False,
+    say: Callable[[str], None] = _unsaid,
+) -> PreparedTable:
+    """Everything from a table to what a network takes, fitted on the training rows alone.
+
+    Args:
+        table: the table.
+        settings: what the user asks of it.
+        roles: which columns are what, told from the series.
+        columns: those that are used; () where ``roles`` chooses among all.
+        calendar: whether features of the calendar are added.
+        say: is told what was found.
+
+    Raises:
+        UserError: the table cannot be used as it is; the message names the first row and column.
+    """
+    split = settings.parts()
+    schema = Schema.fitted(table, settings.choice(columns), split, say=say)
+    series = schema.read(table)
+    preparation = Preparation.fitted(
+        series, roles(series), split, settings.missing, settings.components(), calendar
+    )  # fmt: skip
+    if preparation.projection is not None:
+        shares = preparation.projection.shares
+        say(
+            f"{len(preparation.input_places)} inputs in {len(shares)} components with {sum(shares):.1%} of the variance"
+        )
+    return PreparedTable(Recorded(schema, preparation), series, preparation.encode(series))

@@ -1,0 +1,91 @@
+"""The settings of every training on a table."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+
+from gatewise.data import Choice
+from gatewise.data.filling import POLICIES
+from gatewise.data.projection import parse_components
+from gatewise.data.split import Split
+from gatewise.errors import UserError
+from gatewise.training.settings import NetworkSettings, setting
+
+
+@dataclass(frozen=True)
+class TableSettings(NetworkSettings):
+    """What ``train forecast`` and ``train regress`` have in common beside the settings of every task."""
+
+    batch: int = setting(64, "Windows of a batch", positive=True)
+    lr: float = setting(0.003, "Peak learning rate", positive=True)
+    weight_decay: float = setting(0.01, "Of AdamW")
+    evaluations: int = setting(30, "Looks at the validation part on the way", positive=True)
+    patience: int = setting(8, "Stop after so many looks without a gain; 0: never")
+    keep: str = setting(
+        "best", "Which weights the run is left with, `best` (on the validation part) or `last`",
+        choices=("best", "last"),
+    )  # fmt: skip
+    hidden: int | str = setting(
+        64, "Units of a layer, or `128,64`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
+    )
+    inputs: str = setting(
+        "", "Columns to predict from, as `a,b`", "Data", default="all of numbers or categories, but the targets"
+    )
+    time: str = setting(
+        "", "The column of time stamps; several as `date,hour`; `none` if rows have no time", "Data",
+        default="found by what is in it",
+    )  # fmt: skip
+    series: str = setting("", "The column that names each row's series", "Data", default="the table is one series")
+    sheet: str = setting("", "Of an Excel file, by name", "Data", default="the only one")
+    missing: str = setting(
+        "error", "What is done about missing values: `error`; `drop` (leave such windows out); `interpolate`; `mask` "
+        "(the last value, and the network is told that and how old it is)", "Data", choices=POLICIES,
+    )  # fmt: skip
+    sort: bool = setting(False, "Put the rows in order of time", "Data")
+    resample: str = setting("", "Make one row of each so long a step, as `1h`", "Data", default="rows as they are")
+    split: str = setting(
+        "0.7,0.1,0.2", "What is learned from, chosen on and measured on, in this order of time: shares, or rows as in "
+        "`8640,2880,2880`", "Data",
+    )  # fmt: skip
+    pca: str = setting(
+        "", "Principal components in the place of the inputs: a share of their variance as `0.95`, or a number", "Data",
+        default="none",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.components()
+
+    def parts(self) -> Split:
+        """Where the series are cut."""
+        return Split.parse(self.split)
+
+    def components(self) -> float | int | None:
+        """What ``pca`` says."""
+        return parse_components(self.pca)
+
+    def choice(self, columns: tuple[str, ...] = ()) -> Choice:
+        """What is asked of the table; () are all columns."""
+        return Choice(self.time, self.series, columns, self.sort, self.resample)
+
+    def to_hold_out(self) -> str:
+        return "" if self.parts().parts[1] > 0 else "give --split a validation part, its second number, or --patience 0"
+
+
+def names_in(text: str, option: str = "--inputs") -> tuple[str, ...]:
+    """Columns that an option names, with commas between; in double quotes a name may have commas.
+
+    Raises:
+        UserError: one is named twice, or has no name.
+
+    >>> names_in('a, b,"c, d"')
+    ('a', 'b', 'c, d')
+    """
+    names = tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+    if "" in names and names != ("",):
+        raise UserError(f"{option} {text}: a name is missing between two commas")
+    double = next((name for name in names if names.count(name) > 1), "")
+    if double:
+        raise UserError(f"{option} {text}: '{double}' is named twice; name it once")
+    return () if names == ("",) else names
