@@ -281,6 +281,16 @@ class TestBadInput:
         with pytest.raises(UserError, match="weight_drop: want a probability"):
             gatewise.GRU(3, 5, weight_drop=1.0)
 
+    @pytest.mark.parametrize("cell", ["min-gru", "indrnn", ["sru", "min-lstm"]], ids=str)
+    def test_weight_drop_where_there_is_no_matrix(self, cell):
+        with pytest.raises(UserError, match="no recurrent matrix to drop from"):
+            gatewise.Recurrent(cell, 3, 5, weight_drop=0.3)
+        gatewise.Recurrent(["gru", "min-gru"], 3, 5, weight_drop=0.3)  # there is one to drop from
+
+    def test_layer_norm_is_yes_or_no(self):
+        with pytest.raises(UserError, match="layer_norm='no': want True or False"):
+            gatewise.GRU(3, 5, layer_norm="no")  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("cell", ["rnn", "rnn-relu", "indrnn"])
     def test_no_candidate(self, cell):
         with pytest.raises(UserError, match=f"of '{cell}': it has no candidate n or g; take the kind 'gal'"):

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from gatewise import LanguageModel, scratch
 from gatewise.tasks import TextTask
-from gatewise.training.learner import Diverged, TorchLearner
+from gatewise.training.learner import Diverged, TorchLearner, torch_learner
 from gatewise.training.numpy_learner import NumpyLearner, language_model_of
+from gatewise.training.text_settings import TextSettings
 
 V, H, B, T = 5, 3, 2, 4
 IDS = torch.randint(0, V, (150,), generator=torch.Generator().manual_seed(3))
@@ -237,3 +238,14 @@ def test_saved_and_restored_adam_goes_on_to_the_bit(cell):
     assert one.save().keys() == other.save().keys()
     for name, tensor in other.save().items():
         assert torch.equal(tensor, one.save()[name]), name
+
+
+def test_neither_gains_nor_peepholes_decay():
+    """They are vectors, though a layer keeps them as the rows of one tensor; a gain starts at 1 and is to stay there."""
+    model = LanguageModel(V, "lstm-peephole", H, 2, embedding_size=3, layer_norm=True, learned_state=True)
+    optimizer = torch_learner(model, task_of(), TextSettings(weight_decay=0.3))._optimizer
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    matrices = {f"recurrent.weight_{side}_l{k}" for side in ("ih", "hh") for k in (0, 1)}
+    assert decayed == {"embedding.weight", "head.weight", *matrices}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)

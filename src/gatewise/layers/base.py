@@ -87,6 +87,10 @@ class CellLayer(nn.Module):
         self.shapes = shapes_of(
             cells, sizes, input_size, form.proj_size, form.bias, len(self._suffixes()), self.residual, form.kernel
         )
+        if given.weight_drop and not any(shape.connections.dense for shape in self.shapes):
+            raise UserError(
+                f"weight_drop={given.weight_drop}: '{self.names()}' has no recurrent matrix to drop from; leave it out"
+            )
         self.layout = StateLayout(self.shapes)
         self._alike = not self.residual and len({(id(s.cell), s.hidden_size) for s in self.shapes}) == 1
         self._masked = any(shape.cell.masks for shape in self.shapes)

@@ -51,7 +51,7 @@ class Given:
         kind = options.get("recurrent_dropout_kind", "gal")
         if kind != "gal" and not options.get("recurrent_dropout"):
             raise UserError(f"recurrent_dropout_kind={kind!r}: nothing is dropped; give recurrent_dropout a rate too")
-        for name in ("residual", "learned_state"):
+        for name in ("layer_norm", "residual", "learned_state"):
             if not isinstance(options.get(name, False), bool):
                 raise UserError(f"{name}={options[name]!r}: want True or False")
         return Given(**options)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gatewise.layers.shapes import PARTS
 from gatewise.tasks import Task
 from gatewise.training.settings import TrainingSettings
 
@@ -155,13 +156,24 @@ def under(prefix: str, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
 
 
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether a weight is a product's; a layer's diagonals and learned vectors stand in one tensor, a row each.
+
+    >>> rows = torch.zeros(6, 8)
+    >>> is_matrix("recurrent.weight_hh_l0", rows), is_matrix("recurrent.vector_l0_reverse", rows)
+    (True, False)
+    """
+    rows_of_vectors = (f"{PARTS['diag']}_l", f"{PARTS['vector']}_l")
+    return parameter.dim() > 1 and not name.rpartition(".")[2].startswith(rows_of_vectors)
+
+
 def torch_learner(model: nn.Module, task: Task, settings: TrainingSettings) -> TorchLearner:
     """With the optimiser that the settings ask for; biases and other vectors do not decay."""
     if settings.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), settings.lr)
     else:
-        matrices = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() <= 1]
+        matrices = [p for name, p in model.named_parameters() if is_matrix(name, p)]
+        others = [p for name, p in model.named_parameters() if not is_matrix(name, p)]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(
             groups, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=True
