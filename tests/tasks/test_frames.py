@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from gatewise.data import Clip, moving_digits
 from gatewise.layers import FrameForecaster
+from gatewise.tasks import frames
 from gatewise.tasks.frames import (
     BASELINES,
     Digits,
@@ -191,3 +192,13 @@ def test_digits_are_learned_from_one_part_and_measured_on_the_other():
     assert torch.equal(digits.held_out, moving_digits(4, 3, 32, 2, "test", seed=0))
     assert torch.equal(digits.batches(0)[0], moving_digits(2, 3, 32, 2, "train", seed=5 * 1_000_003 + 1))
     assert torch.equal(digits.look, moving_digits(50, 3, 32, 2, "train", seed=-1))
+
+
+def test_large_frames_are_measured_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(frames, "_MOST_PIXELS", 2 * 16**2 + 1)
+    model, given, seen = FrameForecaster(1, hidden_channels=2).eval(), torch.rand(3, 5, 1, 16, 16), []
+    together, logits = predict(model, given, 2, seen.append), model.logits(given, 2)
+    assert seen == [2, 2, 1]
+    torch.testing.assert_close(together, logits.sigmoid())
+    monkeypatch.setattr(frames, "_MOST_PIXELS", 1)
+    assert torch.equal(predict(model, given[:, :1], 2, seen.append), predict(model, given, 2)[:, :1])

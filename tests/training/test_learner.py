@@ -241,7 +241,7 @@ def test_saved_and_restored_adam_goes_on_to_the_bit(cell):
 
 
 def test_neither_gains_nor_peepholes_decay():
-    """They are vectors, though a layer keeps them as the rows of one tensor; a gain starts at 1 and is to stay there."""
+    """They are vectors, though a layer keeps them as the rows of one tensor; a gain starts at 1 and stays there."""
     model = LanguageModel(V, "lstm-peephole", H, 2, embedding_size=3, layer_norm=True, learned_state=True)
     optimizer = torch_learner(model, task_of(), TextSettings(weight_decay=0.3))._optimizer
     names = {id(parameter): name for name, parameter in model.named_parameters()}

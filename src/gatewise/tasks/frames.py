@@ -19,6 +19,9 @@ from gatewise.tasks.similarity import ssim
 AT_ONCE = 50
 """Sequences that are measured together, and those that a look while training is of."""
 
+_MOST_PIXELS = AT_ONCE * 128**2
+"""Pixels of such sequences' frames: larger frames are measured fewer at a time."""
+
 
 class Footage(Protocol):
     """Where the sequences come from."""
@@ -256,8 +259,7 @@ class FramesTask:
         what comes later, and is a part of it.
         """
         horizon = min(self.outputs, 2 + int(2 * share * max(0, self.outputs - 1)))
-        logits = model.logits(batch[: self.inputs], horizon)
-        return F.binary_cross_entropy_with_logits(logits, batch[self.inputs : self.inputs + horizon]), None
+        return cross_entropy(model, batch, self.inputs, horizon), None
 
     def held_out(self, model: FrameForecaster) -> dict[str, float]:
         """Loss and mean squared error on sequences that are neither learned from nor, if there are enough, measured."""
@@ -280,6 +282,12 @@ class FramesTask:
         return score, {name: Score.of(guessed, truth) for name, guessed in guesses.items()}
 
 
+def cross_entropy(model: FrameForecaster, frames: Tensor, inputs: int, horizon: int) -> Tensor:
+    """Of the ``horizon`` frames that follow the first ``inputs``, a pixel's mean in nats."""
+    logits = model.logits(frames[:inputs], horizon)
+    return F.binary_cross_entropy_with_logits(logits, frames[inputs : inputs + horizon])
+
+
 def predict(
     model: FrameForecaster, given: Tensor, horizon: int, progress: Callable[[int], None] | None = None
 ) -> Tensor:
@@ -295,7 +303,8 @@ def _logits(
     training = model.training
     model.eval()
     parts = []
-    for part in given.split(AT_ONCE, 1):
+    together = _MOST_PIXELS // (given.shape[-2] * given.shape[-1])
+    for part in given.split(min(max(together, 1), AT_ONCE), 1):
         parts.append(model.logits(part, horizon))
         if progress is not None:
             progress(part.shape[1])

@@ -15,7 +15,8 @@ from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about, replacing, write_text
 from gatewise.training.latent_model import UNCONDITIONAL, build, build_unconditional, model_config
 from gatewise.training.learner import torch_learner
-from gatewise.training.lifecycle import Job, check_memory
+from gatewise.training.lifecycle import Job
+from gatewise.training.memory import check_memory
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.sequence_source import (

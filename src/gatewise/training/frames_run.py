@@ -10,11 +10,12 @@ import torch
 
 from gatewise.engines import which
 from gatewise.layers import FrameForecaster
-from gatewise.tasks.frames import FramesTask, Windows
+from gatewise.tasks.frames import FramesTask, Windows, cross_entropy
 from gatewise.training.frames_settings import FramesSettings
 from gatewise.training.frames_source import FramesSource, footage, same_clips
 from gatewise.training.learner import torch_learner
-from gatewise.training.lifecycle import Job, check_memory
+from gatewise.training.lifecycle import Job
+from gatewise.training.memory import check_memory, kept_for_backward
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.trained_frames import TrainedFrames, load_frames_run
@@ -37,7 +38,7 @@ class FramesTraining:
         found = footage(clips, settings)
         task = FramesTask(found, settings.inputs, settings.outputs)
         config = model_config(settings, task.heldout.shape[2])
-        check_memory(lambda: FrameForecaster(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
+        _check_memory(config, settings, task)
         torch.manual_seed(settings.seed)
         model = FrameForecaster(**config, engine=settings.engine)
         model.set_brightness(task.batches(0)[0].mean().item())
@@ -69,6 +70,26 @@ class FramesTraining:
 
     def load(self, run: Run) -> TrainedFrames:
         return load_frames_run(run.folder)
+
+
+def _check_memory(config: Mapping[str, Any], settings: FramesSettings, task: FramesTask) -> None:
+    """Refuse a model, or a training step, that this machine has no room for."""
+    shape = (task.batch_size, *task.heldout.shape[2:])
+
+    def kept(model: FrameForecaster, inputs: int, outputs: int) -> int:
+        frames = torch.zeros(inputs + outputs, *shape, device="meta")
+        return kept_for_backward(model, lambda: cross_entropy(model, frames, inputs, outputs))
+
+    def of_a_step(model: FrameForecaster) -> int:
+        """A layer does the same at every step: two steps tell what each further one adds."""
+        first = kept(model, 1, 1)
+        more = (settings.inputs - 1, kept(model, 2, 1) - first), (settings.outputs - 1, kept(model, 1, 2) - first)
+        return first + sum(steps * each for steps, each in more)
+
+    height, width = shape[-2:]
+    what = f"--batch {settings.batch} --hidden {settings.hidden} --layers {settings.layers}"
+    remedy = f"reduce the frames of {width} x {height} pixels with --size, or lower --batch or --hidden"
+    check_memory(lambda: FrameForecaster(**config), what, (of_a_step, remedy))
 
 
 def model_config(settings: FramesSettings, channels: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import read_about
@@ -145,14 +143,6 @@ def _check_settings(run: Run, settings: NetworkSettings) -> None:
     """Raise if a run's checkpoint has the mark of other settings; one of an earlier version has none."""
     if run.last_file.exists() and read_about(run.last_file)[0].get("settings") not in (None, _mark(settings)):
         raise not_its_settings(run)
-
-
-def check_memory(build: Callable[[], nn.Module], what: str) -> None:
-    """Refuse weights larger than this machine's memory before a byte of them is allocated."""
-    with torch.device("meta"):
-        needed = sum(p.numel() * p.element_size() for p in build().parameters())
-    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        raise UserError(f"{what}: {needed / 1e9:,.0f} GB of weights do not fit into memory; choose a smaller model")
 
 
 def _new_journal(job: Job) -> Journal:

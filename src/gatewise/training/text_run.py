@@ -15,7 +15,8 @@ from gatewise.layers import LanguageModel, initialise_like_the_book
 from gatewise.tasks import Sampling, longest_copy, perplexity
 from gatewise.training.checkpoint import write_text
 from gatewise.training.learner import Learner, torch_learner
-from gatewise.training.lifecycle import Job, Watch, check_memory, train
+from gatewise.training.lifecycle import Job, Watch, train
+from gatewise.training.memory import check_memory
 from gatewise.training.numpy_learner import NumpyLearner
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
