@@ -77,6 +77,29 @@ def test_samples_follow_the_seed(lines, gatewise_):
     assert "--seed" in gatewise_("sample", run).err
 
 
+def test_copies_stand_beside_what_is_written(lines, folder, gatewise_):
+    run, trained = lines
+    learned = (folder / "lines.txt").read_text().splitlines()[:54]  # the last tenth is held out
+    assert re.search(r"\(\d of 5 are lines it learned, word for word; longest passage copied", trained.out)
+    answer = gatewise_("sample", run, "-n", 8, "--seed", 1)
+    whole, many, length, passage = re.search(
+        r"\((\d+) of (\d+) are lines .* from them: (\d+) characters, (.*)\)\n", answer.err
+    ).groups()  # type: ignore[union-attr]
+    written = answer.out.splitlines()
+    assert (int(whole), int(many)) == (sum(line in learned for line in written), 8)
+    passages = {text[i:j] for text in written for i in range(len(text)) for j in range(i + 1, len(text) + 1)}
+    assert int(length) == max((len(one) for one in passages if any(one in line for line in learned)), default=0)
+    assert passage == repr(passage[1:-1])
+    assert "copied from them by the first 50:" in gatewise_("sample", run, "-n", 51, "--seed", 1).err
+    parts = (run / "samples.txt").read_text()
+    assert parts.count("(longest verbatim copy ") == 20
+    (folder / "lines.txt").rename(folder / "moved.txt")
+    try:
+        assert "copies could not be looked for" in gatewise_("sample", run, "-n", 1).err
+    finally:
+        (folder / "moved.txt").rename(folder / "lines.txt")
+
+
 def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gatewise_):
     run, _ = lines
     given = gatewise_("reconstruct", run, "a rose", "by any thorn").out.splitlines()

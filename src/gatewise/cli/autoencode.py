@@ -19,12 +19,13 @@ from gatewise.cli.training import ENDINGS, Ending, carry_out
 from gatewise.data import lines_of, read_series, read_text
 from gatewise.errors import UserError
 from gatewise.show import draw_latent_run, draw_series
-from gatewise.tasks import edits
+from gatewise.tasks import edits, longest_copy
 from gatewise.training import AutoencodeSettings, Run, TrainedAutoencoder, load_autoencoder, source_of
 from gatewise.training.checkpoint import replacing
 from gatewise.training.latent_model import UNCONDITIONAL
 from gatewise.training.settings import settings_from
 
+_LOOKED_AT = 50  # of many lines written: to look for copies takes longer than to write
 _RunFolder = Annotated[Path, Parameter(help="The folder of a trained autoencoder.")]
 
 
@@ -177,12 +178,27 @@ def _give(trained: TrainedAutoencoder, name: str, made: list[Any]) -> None:
     """Lines on the screen; series in a file of the run's folder, with a picture."""
     if not trained.is_series:
         print("\n".join(made))
+        print(_copied(trained, made), file=sys.stderr)
         return
     path = trained.run.folder / f"{name}.npy"
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, np.stack(made))
     picture = draw_series(made, trained.run.folder / f"{name}.svg", f"{trained.run.folder.name}: {name}")
     print(f"{path}\n{picture}")
+
+
+def _copied(trained: TrainedAutoencoder, written: list[str]) -> str:
+    """How much of what was written is copied, in words."""
+    learned = trained.learned_lines()
+    if learned is None:
+        return "(the training text is gone or changed, so copies could not be looked for)"
+    known, text = set(learned), "\n".join(learned)
+    copied = max((longest_copy(line, text) for line in written[:_LOOKED_AT]), key=len)
+    of_first = f" by the first {_LOOKED_AT}" if len(written) > _LOOKED_AT else ""
+    return (
+        f"({sum(line in known for line in written)} of {len(written)} are lines it learned, word for word; longest "
+        f"passage copied from them{of_first}: {len(copied)} characters, {copied!r})"
+    )
 
 
 def _figure(value: float | None, width: int = 9) -> str:
@@ -194,8 +210,9 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     """What came out, in words."""
     trained = load_autoencoder(run.folder)
     if not trained.is_series:
-        print("\n".join(trained.sample(5, 0.0)))
-        print()
+        drawn = trained.sample(5, 0.0)
+        print("\n".join(drawn))
+        print(f"{_copied(trained, drawn)}\n")
     if "elbo" not in summary:
         print("nothing was held out: what the latent carries was not measured")
         return

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gatewise.engines import which
-from gatewise.tasks import Against, bounded, edits, examine, measure_unconditional, verdict
+from gatewise.tasks import Against, bounded, edits, examine, longest_copy, measure_unconditional, verdict
 from gatewise.training.autoencode_settings import AutoencodeSettings
 from gatewise.training.checkpoint import read_about, replacing, write_text
 from gatewise.training.latent_model import UNCONDITIONAL, build, build_unconditional, model_config
@@ -136,11 +136,16 @@ def _write_samples(run: Run, trained: TrainedAutoencoder, prepared: PreparedSequ
             with replacing(run.folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
                 np.save(file, np.stack(arrays))
         return
-    parts = ["--- z drawn from the prior, the likeliest token always"]
-    parts += trained.sample(count, 0.0)
-    parts.append("\n--- z drawn from the prior, tokens drawn at temperature 0.7")
-    parts += trained.sample(count, 0.7, seed=1)
-    parts.append("\n--- lines and their reconstructions (edits of characters)")
+    learned = "\n".join(prepared.learned_lines())
+    ways = (("the likeliest token always", 0.0, 0), ("tokens drawn at temperature 0.7", 0.7, 1))
+    parts = []
+    for how, temperature, seed in ways:
+        parts.append(f"--- z drawn from the prior, {how}")
+        for text in trained.sample(count, temperature, seed):
+            copied = longest_copy(text, learned)
+            parts += [text, f"    (longest verbatim copy {len(copied)} characters: {copied!r})"]
+        parts.append("")
+    parts.append("--- lines and their reconstructions (edits of characters)")
     for original, written in zip(originals, rebuilt, strict=True):
         texts = [trained.decode(one) for one in (original, written)]
         parts += [texts[0], f"    {texts[1]}  ({edits(*texts)} of {len(texts[0])})"]

@@ -92,6 +92,10 @@ class PreparedSequences:
     def is_series(self) -> bool:
         return isinstance(self.codec, Standardiser)
 
+    def learned_lines(self) -> list[str]:
+        """The lines to learn, as the model writes: what a sample may have copied."""
+        return [self.codec.decode(line) for line in self.task.train]  # type: ignore[misc]  (no series have lines)
+
 
 def prepare_sequences(
     content: str | np.ndarray,

@@ -109,6 +109,13 @@ class TrainedAutoencoder:
             parts = [self.model.posterior(*padded(some)) for some in _batches(sequences)]
         return Gaussian(*(torch.cat(all_) for all_ in zip(*((q.mean, q.log_variance) for q in parts), strict=True)))
 
+    def learned_lines(self) -> list[str] | None:
+        """The lines it learned; None where the text is gone or changed."""
+        try:
+            return self.prepared().learned_lines()
+        except UserError:
+            return None
+
     def prepared(self) -> PreparedSequences:
         """The run's own sequences, those to learn and those held out."""
         settings, source = recorded(self.run)
