@@ -11,22 +11,7 @@ import pytest
 from gatewise.cli.training import ENDINGS
 from gatewise.training import Run
 
-SMALL = (
-    "--hidden",
-    8,
-    "--latent",
-    3,
-    "--embedding",
-    4,
-    "--epochs",
-    1,
-    "--threads",
-    1,
-    "--samples",
-    2,
-    "--engine",
-    "eager",
-)
+SMALL = ("--hidden", 8, "--latent", 3, "--epochs", 1, "--threads", 1, "--samples", 2, "--engine", "eager")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +27,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lines(folder, gatewise_):
-    answer = gatewise_("train", "autoencode", folder / "lines.txt", *SMALL, "--out", folder / "a", "--json")
+    answer = gatewise_(
+        "train", "autoencode", folder / "lines.txt", *SMALL, "--embedding", 4, "--out", folder / "a", "--json"
+    )
     assert answer.code == 0, answer
     return folder / "a", answer
 
@@ -189,6 +176,18 @@ BAD = {
     "lines that are all too long": (("train", "autoencode", "lines.txt", "--longest", 3), "raise --longest"),
     "a window of one step": (("train", "autoencode", "series.npy", "--window", 1), "--window 1"),
     "a window as long as the series": (("train", "autoencode", "series.npy", "--window", 300), "--window 300"),
+    "a variance of words": (("train", "autoencode", "lines.txt", "--variance", "unit"), "--variance is of series"),
+    "windows of lines": (("train", "autoencode", "lines.txt", "--window", 8), "--window is of series"),
+    "tokens of series": (("train", "autoencode", "series.npy", "--tokens", "char"), "--tokens is of lines"),
+    "a vocabulary of series": (("train", "autoencode", "series.npy", "--vocabulary", 9), "--vocabulary is of lines"),
+    "longest of series": (("train", "autoencode", "series.npy", "--longest", 9), "--longest is of lines"),
+    "an embedding of series": (("train", "autoencode", "series.npy", "--embedding", 9), "--embedding is of lines"),
+    "the ends of a vrnn": (("train", "autoencode", "--model", "vrnn", "--encoder", "forward"), "--encoder is of a vae"),
+    "cycles of none": (("train", "autoencode", "lines.txt", "--cycles", 3), "--cycles is of --anneal cyclic"),
+    "a rise of none": (
+        ("train", "autoencode", "lines.txt", "--anneal", "none", "--anneal-share", 0.3),
+        "--anneal-share says how long",
+    ),
     "no file": (("train", "autoencode", "gone.npy"), "gone.npy: does not exist"),
     "no samples": (("sample", "a", "-n", 0), "-n 0"),
     "a temperature below 0": (("sample", "a", "--temperature", -1), "--temperature -1"),

@@ -21,8 +21,10 @@ from gatewise.errors import UserError
 from gatewise.show import draw_latent_run, draw_series
 from gatewise.tasks import edits, longest_copy
 from gatewise.training import AutoencodeSettings, Run, TrainedAutoencoder, load_autoencoder, source_of
+from gatewise.training.autoencode_settings import refuse_idle
 from gatewise.training.checkpoint import replacing
 from gatewise.training.latent_model import UNCONDITIONAL
+from gatewise.training.sequence_source import SeriesSource
 from gatewise.training.settings import settings_from
 
 _LOOKED_AT = 50  # of many lines written: to look for copies takes longer than to write
@@ -56,8 +58,10 @@ def train_autoencode_command(
     vae's the same decoder, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
     """
     load_cell_file(cell_file)
+    source = source_of(file, encoding)
+    refuse_idle(chosen, isinstance(source, SeriesSource))
     settings = settings_from(AutoencodeSettings, chosen)
-    carry_out("autoencode", source_of(file, encoding), settings, out, cell_file, tensorboard, json_, quiet)
+    carry_out("autoencode", source, settings, out, cell_file, tensorboard, json_, quiet)
 
 
 @app.command(name="sample")

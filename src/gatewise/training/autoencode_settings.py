@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gatewise.data import KINDS
 from gatewise.errors import UserError
@@ -76,3 +78,26 @@ class AutoencodeSettings(HeldOutSettings):
         """What is minimised."""
         annealing = Annealing(self.anneal, self.anneal_share, self.cycles, self.kl_weight)
         return Objective(annealing, self.free_bits, self.word_dropout)
+
+
+def refuse_idle(chosen: Mapping[str, Any], of_series: bool) -> None:
+    """Raise if an option was given that does nothing beside the data or beside the other options.
+
+    Args:
+        chosen: what was given; None is not given.
+        of_series: whether the data are series, and not lines.
+    """
+    own = ("tokens", "vocabulary", "longest", "embedding") if of_series else ("variance", "window")
+    idle: dict[str, str] = dict.fromkeys(
+        own, "is of lines, and the data are series" if of_series else "is of series in a .npy file"
+    )
+    if chosen.get("model") == "vrnn":
+        idle["encoder"] = "is of a vae: the encoder of a vrnn reads along with it"
+    anneal = chosen.get("anneal") or AutoencodeSettings.anneal
+    if anneal != "cyclic":
+        idle["cycles"] = f"is of --anneal cyclic, and it is {anneal}"
+    if anneal == "none":
+        idle["anneal_share"] = "says how long the KL's weight rises, and with --anneal none it does not"
+    for name, why in idle.items():
+        if chosen.get(name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} {why}; leave it out")
