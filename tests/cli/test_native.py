@@ -198,6 +198,17 @@ class TestCells:
             assert line.endswith(CELLS[name].paper)
         assert all(line == line.rstrip() for line in shown)
 
+    def test_every_cell_and_transform_has_its_equation_and_its_paper(self, terminal, gatewise_):
+        shown = lines(gatewise_("cells"))
+        assert max(map(len, shown)) <= 80
+        start = next(i for i, line in enumerate(shown) if line.startswith("equations"))
+        below = "\n".join(shown[start:])
+        for name in CELLS:
+            assert re.search(rf"\n  {name}  .*_t = |\n  {name}  .*\n  .*_t = ", below), name
+        assert "n = tanh(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b'_n))" in below
+        for option in ("zoneout", "layer_norm", "recurrent_dropout", "weight_drop"):
+            assert re.search(rf"\n  {option} +.*[⊙(].*\n +\w.* 201\d, arXiv:\d", below), option
+
     def test_to_list_is_not_to_compile(self, place, own, gatewise_, native):
         answer = gatewise_("cells", *own())
         assert (answer.code, answer.err) == (0, "")
@@ -208,7 +219,7 @@ class TestCells:
     def test_the_engine_is_the_one_that_would_run(self, own, gatewise_, native):
         prepare.prepare(resolve("rnn"), torch.float32)
         answer = gatewise_("cells", *own("torch.sinh(x.n + u.n(h))"))  # the graph has no sinh
-        engines = {line.split()[0]: line for line in answer.out.splitlines()}
+        engines = {line.split()[0]: line for line in answer.out.partition("\nparameters:")[0].splitlines()}
         assert " native " in engines["rnn"]
         assert " native*" in engines["gru"]
         assert "eager" in engines["half"]
@@ -217,7 +228,7 @@ class TestCells:
         answer = gatewise_("cells")
         assert (answer.code, answer.err) == (0, "")
         assert "native" not in answer.out
-        engines = {line.split()[0]: line for line in answer.out.splitlines()}
+        engines = {line.split()[0]: line for line in answer.out.partition("\nparameters:")[0].splitlines()}
         assert " torch " in engines["gru"]
         assert " eager " in engines["gru-before"]
 

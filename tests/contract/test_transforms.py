@@ -1,5 +1,6 @@
 """Transforms of cells: each against the paper's formula in NumPy, and every engine against the reference."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -386,3 +387,6 @@ def test_the_equations_of_a_transform_are_printed():
     text = gatewise.graph.equations(layer_norm(zoneout("gru", 0.1)))  # type: ignore[attr-defined]
     assert "h_t" in text
     assert "mean(" in text
+    assert text.startswith("gru+zoneout+layer-norm: Gated recurrent unit")
+    assert not re.search(r"\bd?b'?_[rzn]", text)  # α and β are in the biases' place
+    assert re.search(r"\bb'_n", gatewise.graph.equations(zoneout("gru", 0.1)))  # type: ignore[attr-defined]

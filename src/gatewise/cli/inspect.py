@@ -17,9 +17,10 @@ from gatewise.engines import which
 from gatewise.engines.native.build import source
 from gatewise.engines.native.cache import cache_folder
 from gatewise.engines.native.prepare import is_built, prepare, why_off
-from gatewise.errors import UserError
-from gatewise.graph import explain
+from gatewise.errors import UnsupportedOperationError, UserError
+from gatewise.graph import explain, trace, updates
 from gatewise.layers import Recurrent
+from gatewise.layers.options import TRANSFORMATIONS
 
 
 @app.command(name="cells")
@@ -31,7 +32,10 @@ def cells_command(
     double: Annotated[bool, Parameter(negative=(), show_default=False, help="With `--build`: in float64 too.")] = False,
     cell_file: CellFile = None,
 ) -> None:
-    """List the cells: gates, states, size, engine, source. With `--build`, compile their kernels."""
+    """List the cells: gates, states, size, engine, source, equations; and the transforms of any cell.
+
+    With `--build`, compile the cells' kernels.
+    """
     if double and not build:
         raise UserError("--double goes with --build: gatewise cells --build --double")
     load_cell_file(cell_file)
@@ -62,7 +66,20 @@ def _list() -> None:
     if "native*" in engines:
         print("* compiled when first used, or now by `gatewise cells --build`")
     print("parameters: of one layer with 256 inputs and 256 units")
-    print("`gatewise explain CELL` prints a cell's equations")
+    print("equations but those of the gates; `gatewise explain CELL` prints them all")
+    for name in CELLS:
+        for place, line in enumerate(_updates(name)):
+            print(f"  {'' if place else name:16} {line}")
+    print("transforms of any cell, options of every layer: m is random zeros and ones")
+    for option, what in TRANSFORMATIONS.items():
+        print(f"  {option:18}{what.equation}\n{'':20}{what.paper}")
+
+
+def _updates(name: str) -> list[str]:
+    try:
+        return updates(trace(name))
+    except UnsupportedOperationError:
+        return ["(its equations cannot be traced)"]
 
 
 def _engine(layer: Recurrent, off: str | None) -> str:

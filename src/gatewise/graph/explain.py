@@ -23,7 +23,7 @@ def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
     found = "\n\n".join(part for part in (formulas(graph, latex), linear_formulas(graph, latex)) if part)
     if latex:
         return found
-    summary = (inspect.getdoc(type(cell)) or "").partition("\n")[0]
+    summary = (inspect.getdoc(type(cell.written)) or "").partition("\n")[0]
     inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
     title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
     return "\n".join([title, cell.paper or "(no source named)", "", found])

@@ -55,6 +55,7 @@ class Graph:
         names: (node, name) for values that the source gives a name.
         connections: the weights in use.
         masks: the cell's masks.
+        biased: whether its products have biases.
     """
 
     cell: str
@@ -64,6 +65,7 @@ class Graph:
     names: tuple[tuple[int, str], ...]
     connections: Connections
     masks: tuple[str, ...]
+    biased: bool = True
 
     @property
     def output_feeds_products_only(self) -> bool:

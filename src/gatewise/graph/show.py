@@ -117,6 +117,7 @@ class Printer:
     nodes: tuple[Node, ...]
     style: Style
     aliases: dict[int, str] = field(default_factory=dict)
+    biased: bool = True
 
     def expression(self, i: int, binding: int = 0, use_alias: bool = True) -> str:
         if use_alias and i in self.aliases:
@@ -136,10 +137,9 @@ class Printer:
             case "cotangent":
                 return s.name(f"d{n.of}_t"), ATOM
             case "input":
-                return f"{s.name(f'W_{n.of}')} x_t + {s.name(f'b_{n.of}')}", SUM
+                return f"{s.name(f'W_{n.of}')} x_t" + self._bias(f"b_{n.of}"), SUM
             case "dense":
-                bias = s.name(f"b'_{n.of}")
-                return f"{s.name(f'U_{n.of}')} {e(n.args[0], POWER)} + {bias}", SUM
+                return f"{s.name(f'U_{n.of}')} {e(n.args[0], POWER)}" + self._bias(f"b'_{n.of}"), SUM
             case "dense_transposed":
                 return f"{s.transposed.format(s.name(f'U_{n.of}'))} {e(n.args[0], POWER)}", SUM
             case "diag":
@@ -168,6 +168,9 @@ class Printer:
             case op:
                 numbers = {f"p{k}": s.number(p) for k, p in enumerate(n.parameters)}
                 return s.calls[op].format(*(e(a) for a in n.args), **numbers), ATOM
+
+    def _bias(self, name: str) -> str:
+        return f" + {self.style.name(name)}" if self.biased else ""
 
     def name_what_is_shared(self, needed: list[int]) -> None:
         """Give a name to what would otherwise be written out in several places at length, or nested without end."""
@@ -311,17 +314,32 @@ def _weight_lines(backward: Backward, printer: Printer) -> Lines:
 
     for gate, node in backward.inputs:
         lines.add(s.name(f"dW_{gate}"), f"{sigma}{e(node, POWER)} {s.transposed.format('x_t')}")
-        lines.add(s.name(f"db_{gate}"), f"{sigma}{e(node, POWER)}")
+        if backward.graph.biased:
+            lines.add(s.name(f"db_{gate}"), f"{sigma}{e(node, POWER)}")
     used = backward.graph.connections
     for gate in used.dense:
         products = [p for p in backward.dense if p.gate == gate]
         lines.add(s.name(f"dU_{gate}"), total([outer(p) for p in products]))
-        lines.add(s.name(f"db'_{gate}"), total([e(p.cotangent, POWER) for p in products]))
+        if backward.graph.biased:
+            lines.add(s.name(f"db'_{gate}"), total([e(p.cotangent, POWER) for p in products]))
     for gate in used.diag:
         lines.add(s.name(f"dp_{gate}"), total([elementwise(p) for p in backward.diag if p.gate == gate]))
     for vector, node in backward.vectors:
         lines.add(s.name(f"d{vector}"), f"{sigma}{e(node, POWER)}")
     return lines
+
+
+def updates(graph: Graph) -> list[str]:
+    """What becomes of the states in a step, in the names of the gates, whose own equations are left out.
+
+    >>> from gatewise.graph import trace
+    >>> updates(trace("mgu"))
+    ["n = tanh(W_n x_t + b_n + U_n (f ⊙ h_{t-1}) + b'_n)", 'h_t = (1 − f) ⊙ h_{t-1} + f ⊙ n']
+    """
+    printer = Printer(graph.nodes, TEXT, forward_aliases(graph), graph.biased)
+    gates = {TEXT.name(name) for i, name in printer.aliases.items() if graph.nodes[i].op == "sigmoid"}
+    rows = _forward_lines(graph, printer).rows
+    return [f"{left} = {right}" for left, _, right in rows if left not in gates]
 
 
 def formulas(graph: Graph, latex: bool = False) -> str:
@@ -332,7 +350,7 @@ def formulas(graph: Graph, latex: bool = False) -> str:
       h_t = tanh(W_h x_t + b_h + U_h h_{t-1} + b'_h)
     """
     backward = derive(graph)
-    printer = Printer(graph.nodes, LATEX if latex else TEXT, forward_aliases(graph))
+    printer = Printer(graph.nodes, LATEX if latex else TEXT, forward_aliases(graph), graph.biased)
     forward = _forward_lines(graph, printer)
     backwards = _backward_lines(backward, printer)
     weights = _weight_lines(backward, printer)

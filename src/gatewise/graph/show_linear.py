@@ -23,7 +23,7 @@ def linear_formulas(graph: Graph, latex: bool = False) -> str:
     found = linear(graph)
     if isinstance(found, NotLinear):
         return ""
-    printer = Printer(graph.nodes, LATEX if latex else TEXT, forward_aliases(graph))
+    printer = Printer(graph.nodes, LATEX if latex else TEXT, forward_aliases(graph), graph.biased)
     printer.name_what_is_shared(list(graph.results))  # as the forward equations do, in whose names these are written
     printed = set(printer.aliases)
     printer.nodes = found.nodes

@@ -318,4 +318,4 @@ def trace(cell: str | type[Cell] | Cell) -> Graph:
         if known and tracer.builder.nodes[value.node].op not in ("input", "vector", "mask", "constant"):
             names.setdefault(moved[value.node], name)
     ends, named = tuple(moved[r] for r in results), tuple(sorted(names.items()))
-    return Graph(cell.name, cell.states, nodes, ends, named, used, tuple(cell.masks))
+    return Graph(cell.name, cell.states, nodes, ends, named, used, tuple(cell.masks), cell.biased)

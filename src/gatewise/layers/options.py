@@ -11,6 +11,35 @@ from gatewise.errors import UserError
 from gatewise.graph import check_kind, recurrent_dropout
 
 
+@dataclass(frozen=True)
+class Transformation:
+    """What an option of every layer does to the equations of any cell.
+
+    Attributes:
+        equation: what takes the place of what.
+        paper: where it comes from.
+    """
+
+    equation: str
+    paper: str
+
+
+TRANSFORMATIONS = {
+    "zoneout": Transformation(
+        "s_t = m ⊙ s'_t + (1 − m) ⊙ s_{t-1}, s' being the cell's", "Krueger et al. 2016, arXiv:1606.01305"
+    ),
+    "layer_norm": Transformation(
+        "LN(W x_t), LN(U v); LN(v) = α ⊙ (v − mean v) / sd v + β", "Ba et al. 2016, arXiv:1607.06450"
+    ),
+    "recurrent_dropout": Transformation(
+        "U (m ⊙ v) + b', one m a sequence; or, semeniuta, m ⊙ n",
+        "Gal 2016, arXiv:1512.05287; Semeniuta 2016, arXiv:1603.05118",
+    ),
+    "weight_drop": Transformation("(M ⊙ U) v + b', one M a call", "Merity et al. 2018, arXiv:1708.02182"),
+}
+"""By the option's name."""
+
+
 class Options(TypedDict, total=False):
     """See :class:`gatewise.Recurrent`."""
 
