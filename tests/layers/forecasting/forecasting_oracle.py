@@ -1,5 +1,7 @@
 """A GRU and the parts of forecasting models in NumPy, written from the papers' equations; and windows to feed them."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ from gatewise.layers.forecasting import forecasting_model
 L, H, B, D_IN, K, M, UNITS = 7, 5, 3, 2, 2, 2, 4
 
 
-def double(model, scale=0.7, seed=3):
+def double(model, scale=0.7, seed=3) -> Any:
     """In float64, with weights large enough to matter."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double()
@@ -18,7 +20,7 @@ def double(model, scale=0.7, seed=3):
     return model
 
 
-def small_model(name, **network):
+def small_model(name, **network) -> Any:
     """A model of the sizes above, on the reference engine unless another is asked for."""
     sizes = {"input_size": D_IN, "target_size": K, "known_size": M, "lookback": L, "horizon": H}
     sizes |= {key: network.pop(key) for key in (*sizes, "outputs") if key in network}

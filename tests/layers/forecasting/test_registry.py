@@ -37,10 +37,12 @@ def test_gradients_are_those_of_finite_differences(name):
     assert gradcheck(run, (*inputs, *weights), eps=1e-6, atol=1e-7, rtol=1e-5, fast_mode=True)
 
 
-def test_quantiles_are_in_order_and_the_middle_one_is_the_point(name):
+def test_quantiles_are_in_order(name):
     model = double(small_model(name, outputs=5))
     forecast = model(*window(model.sizes)[:3])
-    assert (forecast.diff(dim=-1) > 0).all()
+    gaps = forecast.diff(dim=-1)
+    assert (gaps >= 0).all()
+    assert gaps.max() > 0.1
 
 
 def test_the_native_engine_says_what_the_reference_says(name, native):

@@ -6,13 +6,21 @@ import inspect
 from typing import Any
 
 from gatewise.errors import UserError, nearest
+from gatewise.layers.forecasting.attention import AttentionSeq2Seq
 from gatewise.layers.forecasting.direct import Direct
 from gatewise.layers.forecasting.model import ForecastingModel, Sizes
 from gatewise.layers.forecasting.segment import Segment
+from gatewise.layers.forecasting.seq2seq import Seq2Seq
+from gatewise.layers.forecasting.tcn import TCNRecurrent
+from gatewise.layers.forecasting.tpa import TPA
 from gatewise.layers.options import Options
 
 FORECASTING: dict[str, type[ForecastingModel]] = {
     "direct": Direct,
+    "seq2seq": Seq2Seq,
+    "attention": AttentionSeq2Seq,
+    "tpa": TPA,
+    "tcn": TCNRecurrent,
     "segment": Segment,
 }
 """Name -> model, the plainest first."""
