@@ -113,6 +113,7 @@ def test_the_truth_is_fed_as_often_as_the_schedule_says():
     assert drawn.shape == (1000, 50, 1)
     assert (~drawn.isnan()).float().mean().item() == pytest.approx(0.75, abs=0.01)
     assert Forcing(math.inf).chance(0.9) == 1
+    assert Forcing(0.0).drawn(targets, 0.0) is None
     with pytest.raises(UserError, match="forcing: want a share of the training"):
         Forcing(1.5)
 
