@@ -75,9 +75,13 @@ class Layout:
         """Of a series."""
         return len(self.grids[number]) if self.grids else len(self.strands[number].order)
 
-    def training(self, number: int, split: Split) -> np.ndarray:
-        """The places in the table of the rows of a series that are learned from."""
-        order, cut = self.strands[number].order, split.cuts(self.steps(number)).train
+    def training(self, split: Split) -> np.ndarray:
+        """The places in the table of all rows that are learned from."""
+        cuts = split.of([self.steps(number) for number in range(len(self.strands))])
+        return np.concatenate([self._until(number, one.train) for number, one in enumerate(cuts)])
+
+    def _until(self, number: int, cut: int) -> np.ndarray:
+        order = self.strands[number].order
         if self.grids:
             grid = self.grids[number]
             within = int(np.searchsorted(grid.numbers, cut))

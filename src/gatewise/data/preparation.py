@@ -14,7 +14,7 @@ from gatewise.data.filling import POLICIES, Filled
 from gatewise.data.projection import Projection
 from gatewise.data.series import Standardiser
 from gatewise.data.series_table import Series, SeriesTable
-from gatewise.data.split import Split
+from gatewise.data.split import WAYS, Split
 from gatewise.errors import UserError, nearest
 
 _ROWS_AT_ONCE = 1 << 16
@@ -95,7 +95,8 @@ class Preparation:
             raise UserError(f"--missing {missing}: {nearest(missing, POLICIES)}")
         used = _used(table, roles)
         columns, origins = (tuple(names[place] for place in used) for names in (table.columns, table.origins))
-        learned = [series.values[: split.cuts(len(series)).train] for series in table.series]
+        cuts = split.of(list(map(len, table.series)))
+        learned = [series.values[: one.train] for series, one in zip(table.series, cuts, strict=True)]
         if not sum(map(len, learned)):
             raise UserError(f"{table.name}: no row is left to learn from; give --split a larger training part")
         scale = _scale(table, used, learned)
@@ -232,8 +233,8 @@ class Preparation:
         """Plain JSON types."""
         return {
             "targets": list(self.roles.targets), "inputs": list(self.roles.inputs), "known": list(self.roles.known),
-            "split": list(self.split.parts), "missing": self.missing, "columns": list(self.columns),
-            "origins": list(self.origins), "scale": self.scale.to_config(),
+            "split": list(self.split.parts), "split_by": self.split.by, "missing": self.missing,
+            "columns": list(self.columns), "origins": list(self.origins), "scale": self.scale.to_config(),
             "projection": self.projection.to_config() if self.projection else {},
             "calendar": list(self.calendar.cycles),
         }  # fmt: skip
@@ -249,6 +250,7 @@ class Preparation:
         try:
             roles = Roles(*(tuple(map(str, config[name])) for name in ("targets", "inputs", "known")))
             train, validation, test = map(float, config["split"])
+            split = Split((train, validation, test), config["split_by"])
             columns, origins = (tuple(map(str, config[name])) for name in ("columns", "origins"))
             missing, calendar = config["missing"], Calendar(tuple(config["calendar"]))
             scale = Standardiser.from_config(config["scale"])
@@ -258,12 +260,13 @@ class Preparation:
         except (KeyError, TypeError, ValueError):
             raise malformed from None
         found = cls(
-            roles, Split((train, validation, test)), missing, columns, origins, scale, projection, calendar
+            roles, split, missing, columns, origins, scale, projection, calendar
         )  # fmt: skip
         named = {*roles.targets, *roles.inputs, *roles.known} <= set(origins)
         width = len(found.input_places) if projection is None else len(projection.mean)
         sizes = len(columns) == len(origins) == scale.size and width == len(found.input_places)
-        if missing not in POLICIES or not named or not sizes or len(found.target_places) != len(roles.targets):
+        known = missing in POLICIES and split.by in WAYS
+        if not known or not named or not sizes or len(found.target_places) != len(roles.targets):
             raise malformed
         return found
 

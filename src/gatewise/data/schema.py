@@ -103,7 +103,7 @@ class Schema:
                 f"{table.name}: --resample {choice.resample}: the table has no times; name them with --time"
             )
         layout = Layout.of(table, time, choice.series, choice.sort, wanted, wanted is not None, say)
-        training = np.concatenate([layout.training(number, split) for number in range(len(layout.strands))])
+        training = layout.training(split)
         columns = tuple(Column.fitted(table, name, training) for name in names)
         features = [feature for column in columns for feature in column.features]
         for number, feature in enumerate(features):

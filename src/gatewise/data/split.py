@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatewise.errors import UserError
+
+WAYS = ("time", "series")
+"""What is cut: every series in time, or the list of series."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Split:
 
     Attributes:
         parts: of training, validation and test.
+        by: one of :data:`WAYS`: every series is cut in time, or each as a whole is of one part, in the table's order.
     """
 
     parts: tuple[float, float, float]
+    by: str = "time"
 
     @classmethod
-    def parse(cls, text: str) -> Split:
+    def parse(cls, text: str, by: str = "time") -> Split:
         """From "0.7,0.1,0.2" or "8640,2880,2880".
 
         Raises:
@@ -57,10 +63,27 @@ class Split:
             raise UserError(f"--split {text}: the shares add up to {sum(parts):g}; want at most 1")
         if not shares and any(part != int(part) for part in parts):
             raise wrong
-        return cls(parts)
+        return cls(parts, by)
 
-    def cuts(self, rows: int) -> Cuts:
-        """Of a series of so many rows.
+    def of(self, lengths: Sequence[int]) -> list[Cuts]:
+        """Of each series, which have so many rows.
+
+        Raises:
+            UserError: more rows, or series, are wanted than there are.
+
+        >>> [cuts.train for cuts in Split.parse("2,1,0", by="series").of([10, 20, 30])]
+        [10, 20, 0]
+        """
+        if self.by == "time":
+            return [self.cuts(rows) for rows in lengths]
+        last = self.cuts(len(lengths), "the table", "series")
+        return [
+            Cuts(*(rows if number < end else 0 for end in (last.train, last.validation, last.test)))
+            for number, rows in enumerate(lengths)
+        ]
+
+    def cuts(self, rows: int, whole: str = "a series", what: str = "rows") -> Cuts:
+        """Of a series of so many rows; or of whatever ``whole`` consists of, said in the message.
 
         Raises:
             UserError: more rows are wanted than there are.
@@ -69,5 +92,5 @@ class Split:
         if max(self.parts) <= 1:
             ends = tuple(round(rows * share) for share in ends)
         elif ends[2] > rows:
-            raise UserError(f"--split wants {ends[2]:.0f} rows, and a series has {rows}; give fewer, or shares")
+            raise UserError(f"--split wants {ends[2]:.0f} {what}, and {whole} has {rows}; give fewer, or shares")
         return Cuts(*map(int, ends))

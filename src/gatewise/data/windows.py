@@ -74,7 +74,7 @@ class Windows:
         self.encoded, self.lookback, self.horizon, self.part = encoded, lookback, horizon, part
         self._delay = 0 if same_step else 1
         self._same_step = same_step
-        self._rows = [range(*self._bounds(place)) for place in range(len(encoded.keys))]
+        self._rows = self._bounds()
         broken = self._broken()
         found = []
         for start, rows in zip(encoded.starts, self._rows, strict=False):
@@ -85,16 +85,17 @@ class Windows:
         self._found: list[range | np.ndarray] = found
         self._ends = np.cumsum([len(one) for one in found])
 
-    def _bounds(self, place: int) -> tuple[int, int]:
-        """The rows of a series in which targets may lie."""
-        starts = self.encoded.starts
-        length = starts[place + 1] - starts[place]
+    def _bounds(self) -> list[range]:
+        """The rows of each series in which targets may lie."""
+        lengths = np.diff(self.encoded.starts).tolist()
         if self.part == "all":
-            return 0, length
-        cuts = self.encoded.preparation.split.cuts(length)
-        return {"train": (0, cuts.train), "validation": (cuts.train, cuts.validation)}.get(
-            self.part, (cuts.validation, cuts.test)
-        )
+            return list(map(range, lengths))
+        cuts = self.encoded.preparation.split.of(lengths)
+        if self.part == "train":
+            return [range(one.train) for one in cuts]
+        if self.part == "validation":
+            return [range(one.train, one.validation) for one in cuts]
+        return [range(one.validation, one.test) for one in cuts]
 
     def _broken(self) -> np.ndarray | None:
         """(N,) whether the window that has its last input in a row has a gap; None where none has."""

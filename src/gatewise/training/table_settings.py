@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewise.data import Choice
 from gatewise.data.filling import POLICIES
 from gatewise.data.projection import parse_components
-from gatewise.data.split import Split
+from gatewise.data.split import WAYS, Split
 from gatewise.errors import UserError
 from gatewise.training.settings import NetworkSettings, setting
 
@@ -48,6 +48,10 @@ class TableSettings(NetworkSettings):
         "0.7,0.1,0.2", "What is learned from, chosen on and measured on, in this order of time: shares, or rows as in "
         "`8640,2880,2880`", "Data",
     )  # fmt: skip
+    split_by: str = setting(
+        "time", "`time`: every series is cut; `series`: each as a whole is of one part, in the table's order", "Data",
+        choices=WAYS,
+    )  # fmt: skip
     pca: str = setting(
         "", "Principal components in the place of the inputs: a share of their variance as `0.95`, or a number", "Data",
         default="none",
@@ -56,10 +60,12 @@ class TableSettings(NetworkSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.components()
+        if self.split_by == "series" and not self.series:
+            raise UserError("--split-by series: name the column that tells the series apart, --series COLUMN")
 
     def parts(self) -> Split:
         """Where the series are cut."""
-        return Split.parse(self.split)
+        return Split.parse(self.split, self.split_by)
 
     def components(self) -> float | int | None:
         """What ``pca`` says."""
