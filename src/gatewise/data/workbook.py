@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,10 +27,7 @@ def read_sheet(path: Path, sheet: str, say: Callable[[str], None]) -> tuple[pl.D
         raise UserError(f"{path}: cannot be read as Excel ({_in_a_line(error)}); save it anew as .xlsx") from None
     name = _which(book.sheet_names, sheet, path)
     place = f"{path}, sheet '{name}'"
-    try:
-        fields = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string").to_polars()
-    except Exception as error:
-        raise UserError(f"{place}: cannot be read ({_in_a_line(error)}); save it anew as .xlsx") from None
+    fields = _loaded(book, name, "string", place)
     filled = (
         fields.with_row_index("").filter(pl.any_horizontal(pl.exclude("").is_not_null()))[""] if fields.width else []
     )
@@ -40,8 +38,32 @@ def read_sheet(path: Path, sheet: str, say: Callable[[str], None]) -> tuple[pl.D
     frame = fields[header + 1 : last + 1]
     named = [number for number, field in enumerate(names) if field.strip() or frame.to_series(number).count()]
     names = column_names([names[number] for number in named], MISSING, f"{place}: row {header + 1}", say)
-    columns = (settled(frame.to_series(number).rename(name)) for number, name in zip(named, names, strict=True))
-    return pl.DataFrame(list(columns)), header + 2
+    columns = [settled(frame.to_series(number).rename(name)) for number, name in zip(named, names, strict=True)]
+    of_numbers = [fields.columns[number] for number, column in zip(named, columns, strict=True) if _is_number(column)]
+    types = dict.fromkeys(fields.columns, "string") | dict.fromkeys(of_numbers, "float")
+    exact = _loaded(book, name, types, place)[header + 1 : last + 1]
+    columns = [
+        _exact(exact.to_series(number), column) if _is_number(column) else column
+        for number, column in zip(named, columns, strict=True)
+    ]
+    return pl.DataFrame(columns), header + 2
+
+
+def _loaded(book: Any, sheet: str, types: str | dict[str, str], place: str) -> pl.DataFrame:
+    try:
+        return book.load_sheet(sheet, header_row=None, skip_rows=0, dtypes=types).to_polars()
+    except Exception as error:
+        raise UserError(f"{place}: cannot be read ({_in_a_line(error)}); save it anew as .xlsx") from None
+
+
+def _is_number(column: pl.Series) -> bool:
+    return column.dtype.is_numeric()
+
+
+def _exact(numbers: pl.Series, from_text: pl.Series) -> pl.Series:
+    """A cell of a number as the file has it, and one of text by its text: a number read as text has nine decimals."""
+    values = numbers.rename(from_text.name).zip_with(numbers.is_not_null(), from_text.cast(pl.Float64))
+    return values.cast(pl.Int64) if (values == values.cast(pl.Int64, strict=False)).all() else values
 
 
 def _which(sheets: list[str], wanted: str, path: Path) -> str:
