@@ -130,15 +130,16 @@ def steps_between(times: np.ndarray, wanted: Frequency | None = None) -> tuple[n
     >>> steps_between(np.array(["2024-01-31", "2024-02-29", "2024-03-31"], "M8[us]"))[1]
     Frequency(count=1, unit='mo', day=31)
     """
-    months, days, rest = _parts(times[:100])  # most series show at once that they are not counted in months
-    if (np.diff(months) > 0).all() and not (wanted and wanted.microseconds):
+    steps = np.diff(times).astype(np.int64)
+    if wanted and (steps == wanted.microseconds).all():
+        return steps, wanted
+    if (np.diff(_parts(times[:100])[0]) > 0).all():  # most series show soon that they are not counted in months
         months, days, rest = _parts(times)
         lengths = _lengths(times.astype("M8[M]"))
         day = (wanted.day if wanted else 0) or (31 if (days == lengths).all() else int(days.max()))
         if (np.diff(months) > 0).all() and (rest == rest[0]).all() and (days == np.minimum(day, lengths)).all():
             steps = np.diff(months)
             return steps, Frequency.calendar(_most_frequent(steps), day)
-    steps = np.diff(times).astype(np.int64)
     return steps, Frequency.fixed(_most_frequent(steps))
 
 

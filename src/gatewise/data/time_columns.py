@@ -155,7 +155,7 @@ def times_of(table: Table, columns: TimeColumns, say: Callable[[str], None]) -> 
         times, rest = _dates_of_parts(table, columns.names[:3]), columns.names[3:]
     else:
         column = table.frame[name]
-        form = "" if column.dtype.is_temporal() else columns.form
+        form = "" if column.dtype.is_temporal() else columns.form or _form(table, name)
         times, offsets = as_times(column, form)
         if times.null_count() > column.null_count():  # a new file may write them in another way
             times, offsets = as_times(column, _form(table, name))
