@@ -26,6 +26,7 @@ from gatewise.engines import (
 )
 from gatewise.engines.convolution import Convolution
 from gatewise.errors import UserError
+from gatewise.layers.checks import check_lengths
 from gatewise.layers.inputs import steps_and_rows
 from gatewise.layers.noise import with_noise
 from gatewise.layers.options import Given
@@ -33,6 +34,14 @@ from gatewise.layers.shapes import INITIAL, PARTS, LayerShape, one_a_layer, reso
 from gatewise.layers.states import StateLayout
 
 _LAYER_OF = re.compile(r"_l(\d+)(?:_reverse)?(?:\.|$)")
+
+FORM_DEFAULTS: dict[str, Any] = {
+    "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
+}  # fmt: skip
+OPTION_DEFAULTS: dict[str, Any] = {
+    "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto", "precision": None,
+}  # fmt: skip
+"""What a layer's representation leaves out."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,14 @@ class Form:
 class CellLayer(nn.Module):
     """Cells over time, stacked in layers, in one or two directions; what their products are is a subclass's matter.
 
-    A subclass sets ``num_layers`` and ``dropout``, and calls ``_set_up`` and ``_make_weights``.
+    A subclass sets ``num_layers`` and ``dropout``, and calls ``_set_up`` and ``_make_weights``; its ``forward`` checks
+    what it is given and calls ``_unify``.
     """
 
     num_layers: int
     dropout: float
     convolution: Convolution | None = None  # in the place of matrix products
+    _defaults = FORM_DEFAULTS | OPTION_DEFAULTS
 
     def _set_up(
         self, cell: CellLike | Sequence[CellLike], input_size: int, hidden_size: int | Sequence[int], form: Form,
@@ -100,9 +111,21 @@ class CellLayer(nn.Module):
             setattr(self, name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
-    @abstractmethod
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Draw all weights anew, in order, as the class says; learned initial states are zero."""
+        for name, weight in self.named_parameters():
+            layer = self.layer_of(name)
+            if name.startswith(INITIAL):
+                nn.init.zeros_(weight)
+                continue
+            bound = self._bound(name, layer)
+            nn.init.uniform_(weight, -bound, bound)
+            if name.startswith("vector_l"):
+                self._set_vectors(layer, weight)
+
+    @abstractmethod
+    def _bound(self, name: str, layer: LayerShape) -> float:
+        """The b of U(-b, b), of which a weight is drawn."""
 
     def layer_of(self, parameter: str) -> LayerShape:
         """The layer that a parameter of this name belongs to."""
@@ -113,6 +136,10 @@ class CellLayer(nn.Module):
         """The cells' names, as a representation shows them."""
         names = [shape.cell.name for shape in self.shapes]
         return names[0] if len(set(names)) == 1 else f"[{', '.join(names)}]"
+
+    def _described(self, sizes: str) -> str:
+        """Sizes, and whatever is not as it is by default."""
+        return sizes + "".join(f", {k}={getattr(self, k)}" for k, v in self._defaults.items() if getattr(self, k) != v)
 
     def _set_vectors(self, layer: LayerShape, weight: Tensor) -> None:
         """Vectors that have an initial value start there."""
@@ -234,6 +261,25 @@ class CellLayer(nn.Module):
         return self.layout.of_layers(
             [tuple(learned(name, k) for name, _ in shape.initial_states()) for k, shape in layers]
         )
+
+    def _unify(
+        self, input: Tensor, batched: bool, states: States | None, lengths: Any,
+        run: Callable[[Tensor, Tensor | None, States | None], tuple[Tensor, States]],
+    ) -> tuple[Tensor, Any]:  # fmt: skip
+        """What ``run`` makes of the input as a batch, time first; given back in the form that the input has."""
+        if lengths is not None and not batched:
+            raise UserError("lengths belong to a batch: the input is one sequence")
+        batch_dim = 0 if self.batch_first else 1
+        x = input if batched else input.unsqueeze(batch_dim)
+        x = x.transpose(0, 1) if self.batch_first else x
+        if states is not None and not batched:
+            states = tuple(state.unsqueeze(1) for state in states)
+        lengths = None if lengths is None else check_lengths(lengths, *x.shape[:2])
+        output, final = run(x, lengths, states)
+        output = output.transpose(0, 1) if self.batch_first else output
+        if not batched:
+            output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
+        return output, self.layout.returned(final)
 
     def _run_cells(
         self, x: Tensor, lengths: Tensor | None, states: States | None, given: Callable[[Tensor], Input] | None = None

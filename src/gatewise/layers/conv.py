@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gatewise.cells import CellLike
 from gatewise.engines import States
 from gatewise.engines.convolution import Convolution
 from gatewise.errors import UserError, nearest
-from gatewise.layers.base import CellLayer, Form
-from gatewise.layers.checks import check_lengths
+from gatewise.layers.base import FORM_DEFAULTS, OPTION_DEFAULTS, CellLayer, Form
 from gatewise.layers.options import Given, Options
-from gatewise.layers.shapes import INITIAL, depth
+from gatewise.layers.shapes import LayerShape, depth
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -79,6 +78,8 @@ class ConvRecurrent(CellLayer):
         (torch.Size([10, 2, 8, 16, 24]), torch.Size([1, 2, 8, 16, 24]))
     """
 
+    _defaults = FORM_DEFAULTS | {"padding_mode": "zeros"} | OPTION_DEFAULTS
+
     def __init__(
         self,
         cell: CellLike | Sequence[CellLike],
@@ -122,53 +123,29 @@ class ConvRecurrent(CellLayer):
         """Channels of a state; where they differ, one number a layer."""
         return self.hidden_size
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew: U(-1/√n, 1/√n), n the numbers that enter a product."""
-        for name, weight in self.named_parameters():
-            layer = self.layer_of(name)
-            below = layer.input_size if "_ih_" in name else layer.state_sizes[0]
-            is_product = name.startswith(("weight_ih", "weight_hh", "bias"))
-            bound = (below * math.prod(self.kernel_size if is_product else ())) ** -0.5
-            if name.startswith(INITIAL):
-                nn.init.zeros_(weight)
-            else:
-                nn.init.uniform_(weight, -bound, bound)
-            if name.startswith("vector_l"):
-                self._set_vectors(layer, weight)
+    def _bound(self, name: str, layer: LayerShape) -> float:
+        below = layer.input_size if "_ih_" in name else layer.state_sizes[0]
+        is_product = name.startswith(("weight_ih", "weight_hh", "bias"))
+        return (below * math.prod(self.kernel_size if is_product else ())) ** -0.5
 
     def extra_repr(self) -> str:
         text = f"{self.names()}, " if type(self) is ConvRecurrent else ""
-        text += f"{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}"
-        defaults = {
-            "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
-            "padding_mode": "zeros", "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto",
-            "precision": None,
-        }  # fmt: skip
-        return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
+        return self._described(f"{text}{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}")
 
     def forward(
         self, input: Tensor, hx: Any = None, *, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, Any]:
         """Run the layer; see the class for shapes."""
-        batch_dim = 0 if self.batch_first else 1
         batched = self._check_input(input)
-        if lengths is not None and not batched:
-            raise UserError("lengths belong to a batch: the input is one sequence")
-        x = input if batched else input.unsqueeze(batch_dim)
-        x = x.transpose(0, 1) if self.batch_first else x
-        states = None if hx is None else self.layout.given(hx)
+        return self._unify(input, batched, None if hx is None else self.layout.given(hx), lengths, self._run)
+
+    def _run(self, x: Tensor, lengths: Tensor | None, states: States | None) -> tuple[Tensor, States]:
+        """Cells take a pixel's channels last."""
         if states is not None:
-            states = states if batched else tuple(state.unsqueeze(1) for state in states)
             self._check_states(states, x)
             states = tuple(state.movedim(2, -1) for state in states)
-        if lengths is not None:
-            lengths = check_lengths(lengths, *x.shape[:2])
         output, final = self._run_cells(x.movedim(2, -1), lengths, states)
-        output, final = output.movedim(-1, 2), tuple(state.movedim(-1, 2) for state in final)
-        output = output.transpose(0, 1) if self.batch_first else output
-        if not batched:
-            output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
-        return output, self.layout.returned(final)
+        return output.movedim(-1, 2), tuple(state.movedim(-1, 2) for state in final)
 
     def _check_input(self, input: Tensor) -> bool:
         """Whether the input is a batch."""

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from gatewise.cells import CellLike
 from gatewise.engines import States, Tokens
 from gatewise.errors import UserError
-from gatewise.layers.base import CellLayer, Form
+from gatewise.layers.base import FORM_DEFAULTS, OPTION_DEFAULTS, CellLayer, Form
 from gatewise.layers.checks import (
     check_features,
-    check_lengths,
     check_projection,
     check_sizes,
     check_state_dims,
     check_tokens,
 )
 from gatewise.layers.options import Given, Options
-from gatewise.layers.shapes import INITIAL, depth
+from gatewise.layers.shapes import LayerShape, depth
 
 
 class Recurrent(CellLayer):
@@ -97,6 +97,7 @@ class Recurrent(CellLayer):
         (torch.Size([7, 2, 4]), torch.Size([1, 2, 5]), torch.Size([1, 2, 4]))
     """
 
+    _defaults = {"proj_size": 0} | FORM_DEFAULTS | OPTION_DEFAULTS
     _dims_noun = ""  # torch.nn.RNN has another wording than GRU and LSTM
 
     def __init__(
@@ -125,17 +126,8 @@ class Recurrent(CellLayer):
             check_projection(each.cell)
         self._make_weights(device, dtype)
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew: U(-1/sqrt(H), 1/sqrt(H)), in torch.nn's order; learned initial states are zero."""
-        for name, weight in self.named_parameters():
-            layer = self.layer_of(name)
-            if name.startswith(INITIAL):
-                nn.init.zeros_(weight)
-                continue
-            bound = 1.0 / math.sqrt(layer.hidden_size)
-            nn.init.uniform_(weight, -bound, bound)
-            if name.startswith("vector_l"):
-                self._set_vectors(layer, weight)
+    def _bound(self, name: str, layer: LayerShape) -> float:
+        return 1.0 / math.sqrt(layer.hidden_size)
 
     def flatten_parameters(self) -> None:
         """Does nothing: kept so that code written for torch.nn runs unchanged.
@@ -145,13 +137,7 @@ class Recurrent(CellLayer):
 
     def extra_repr(self) -> str:
         text = f"{self.names()}, " if type(self) is Recurrent else ""
-        text += f"{self.input_size}, {self.hidden_size}"
-        defaults = {
-            "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "weight_drop": 0.0, "residual": False, "learned_state": False, "engine": "auto",
-            "precision": None,
-        }  # fmt: skip
-        return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
+        return self._described(f"{text}{self.input_size}, {self.hidden_size}")
 
     def forward(
         self,
@@ -174,21 +160,9 @@ class Recurrent(CellLayer):
         states = None if hx is None else self.layout.given(hx)
         if states is not None:
             check_state_dims(states, 3 if batched else 2)
-            states = states if batched else tuple(state.unsqueeze(1) for state in states)
-        batch_dim = 0 if self.batch_first else 1
-        x = input if batched else input.unsqueeze(batch_dim)
         if not tokens:
-            check_features(x, 3, self._some_weight(x), self.input_size)
-        x = x.transpose(0, 1) if self.batch_first else x
-        if lengths is not None:
-            if not batched:
-                raise UserError("lengths belong to a batch: the input is one sequence, (T, I)")
-            lengths = check_lengths(lengths, *x.shape[:2])
-        output, final = self._run(x, lengths, states, embedding)
-        output = output.transpose(0, 1) if self.batch_first else output
-        if not batched:
-            output, final = output.squeeze(batch_dim), tuple(state.squeeze(1) for state in final)
-        return output, self.layout.returned(final)
+            check_features(input, 3 if batched else 2, self._some_weight(input), self.input_size)
+        return self._unify(input, batched, states, lengths, partial(self._run, embedding=embedding))
 
     def _forward_packed(self, packed: PackedSequence, hx: Any, lengths: Any) -> tuple[PackedSequence, Any]:
         if lengths is not None:
