@@ -8,67 +8,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch_stack import LENGTHS, B, I, T, by_hand, flat, gradients, random_states, run_by_hand, with_weights_of
 
 import gatewise
-from gatewise import LanguageModel, Recurrent
+from gatewise import Recurrent
 from gatewise.errors import UserError
-from gatewise.layers import detach, initialise_like_the_book
-from gatewise.tasks import Sampling
-from gatewise.tasks.generate import generate_tokens
-
-T, B, I = 6, 3, 4
-LENGTHS = [6, 2, 5]
-
-
-@pytest.fixture(params=["eager", "torch", "native"])
-def engine(request):
-    if request.param == "native":
-        request.getfixturevalue("native")
-    return request.param
-
-
-def by_hand(sizes=(5, 4), both=False):
-    """An LSTM and a GRU of torch.nn, the second fed with the first."""
-    lstm = nn.LSTM(I, sizes[0], bidirectional=both, dtype=torch.float64)
-    gru = nn.GRU(sizes[0] * (1 + both), sizes[1], bidirectional=both, dtype=torch.float64)
-    return lstm, gru
-
-
-def with_weights_of(modules, engine, **options):
-    """Our stack with the weights of torch's layers."""
-    sizes = [module.hidden_size for module in modules]
-    layer = Recurrent(["lstm", "gru"], I, sizes, dtype=torch.float64, engine=engine, **options)
-    state = {
-        name.replace("_l0", f"_l{k}"): value for k, m in enumerate(modules) for name, value in m.state_dict().items()
-    }
-    layer.load_state_dict(state)
-    return layer
-
-
-def run_by_hand(modules, x, hx, lengths=None):
-    """Output and the state of each layer."""
-    if lengths is not None:
-        x = pack_padded_sequence(x, lengths, enforce_sorted=False)
-    finals = []
-    for module, state in zip(modules, hx, strict=True):
-        x, final = module(x, state)
-        finals.append(final)
-    return (x if lengths is None else pad_packed_sequence(x)[0]), finals
-
-
-def flat(states):
-    return [states] if isinstance(states, torch.Tensor) else [t for state in states for t in flat(state)]
-
-
-def random_states(sizes, directions=1, batch=B):
-    h, c, top = (torch.randn(directions, batch, s, dtype=torch.float64) for s in (sizes[0], sizes[0], sizes[1]))
-    return ((h, c), top)
-
-
-def gradients(outputs, leaves):
-    generator = torch.Generator().manual_seed(3)
-    loss = torch.stack([(o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in outputs]).sum()
-    return torch.autograd.grad(loss, leaves)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
@@ -149,76 +93,6 @@ def test_hidden_sizes_of_their_own(engine):
     torch.testing.assert_close(output, wanted)
     torch.testing.assert_close(state, tuple(wanted_state))
     assert layer.output_size == 3
-
-
-def residual_by_hand(layer, x, hx, dropped=lambda x: x):
-    """The layers of a residual GRU, each by itself, by Wu et al.'s equation 6."""
-    for k in range(layer.num_layers):
-        one = nn.GRU(x.shape[-1], layer.hidden_size, bidirectional=layer.bidirectional, dtype=torch.float64)
-        own = {n: v for n, v in layer.state_dict().items() if f"_l{k}" in n}
-        one.load_state_dict({n.replace(f"_l{k}", "_l0"): v for n, v in own.items()})
-        D = 1 + layer.bidirectional
-        output, _ = one(dropped(x) if k else x, hx[k * D : (k + 1) * D])
-        x = output + x if k else output
-    return x
-
-
-@pytest.mark.parametrize("both", [False, True], ids=["one", "both"])
-def test_a_residual_layer_adds_its_input(engine, both):
-    layer = Recurrent("gru", I, 5, 3, residual=True, bidirectional=both, dtype=torch.float64, engine=engine)
-    x = torch.randn(T, B, I, dtype=torch.float64)
-    hx = torch.randn(3 * (1 + both), B, 5, dtype=torch.float64)
-    output, state = layer(x, hx)
-    torch.testing.assert_close(output, residual_by_hand(layer, x, hx))
-    plain = Recurrent("gru", I, 5, 3, bidirectional=both, dtype=torch.float64, engine=engine)
-    plain.load_state_dict(layer.state_dict())
-    assert not torch.allclose(plain(x, hx)[0], output)
-    assert state.shape == hx.shape
-    assert not torch.allclose(state[-1], output[0 if both else -1][..., -5:])  # the cell's own, without the input
-
-
-def test_what_is_added_is_the_input_before_dropout(engine):
-    """With everything dropped each upper cell sees zeros, and what is added is still whole."""
-    layer = Recurrent("gru", I, 5, 3, residual=True, dropout=1.0, dtype=torch.float64, engine=engine).train()
-    x, hx = torch.randn(T, B, I, dtype=torch.float64), torch.randn(3, B, 5, dtype=torch.float64)
-    torch.testing.assert_close(layer(x, hx)[0], residual_by_hand(layer, x, hx, torch.zeros_like))
-    torch.testing.assert_close(layer.eval()(x, hx)[0], residual_by_hand(layer, x, hx))
-
-
-def test_a_sequences_end_is_zero_in_residual_stacks_too(engine):
-    layer = Recurrent("gru", I, 5, 2, residual=True, dtype=torch.float64, engine=engine)
-    x = torch.randn(T, B, I, dtype=torch.float64)
-    output, _ = layer(x, lengths=LENGTHS)
-    for row, length in enumerate(LENGTHS):
-        torch.testing.assert_close(output[:length, row], layer(x[:length, row])[0])
-        assert not output[length:, row].any()
-
-
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 3}], ids=str)
-def test_a_learned_state_is_where_a_run_starts(engine, options):
-    layer = Recurrent("lstm", I, 5, learned_state=True, dtype=torch.float64, engine=engine, **options)
-    plain = Recurrent("lstm", I, 5, dtype=torch.float64, engine=engine, **options)
-    learned = {n: p for n, p in layer.named_parameters() if n.startswith("initial_")}
-    assert all(p.shape == (5,) and not p.any() for p in learned.values())
-    plain.load_state_dict({n: p for n, p in layer.state_dict().items() if n not in learned})
-    x = torch.randn(T, B, I, dtype=torch.float64)
-    torch.testing.assert_close(layer(x)[0], plain(x)[0], rtol=0, atol=0)
-
-    with torch.no_grad():
-        for p in learned.values():
-            p.normal_()
-    suffixes = [f"_l{k}{s}" for k in range(layer.num_layers) for s in layer._suffixes()]
-    hx = tuple(torch.stack([learned[f"initial_{s}{e}"] for e in suffixes]).unsqueeze(1) for s in ("h", "c"))
-    given = tuple(s.detach().expand(-1, B, -1).clone().requires_grad_() for s in hx)
-    found, wanted = layer(x), plain(x, given)
-    torch.testing.assert_close(found, wanted)
-    assert torch.equal(layer(x, given)[0], wanted[0])  # a state that is given is taken
-    ours = gradients([found[0], *found[1]], list(learned.values()))
-    theirs = gradients([wanted[0], *wanted[1]], given)
-    by_name = {
-        f"initial_{s}{e}": g[i].sum(0) for s, g in zip("hc", theirs, strict=True) for i, e in enumerate(suffixes)
-    }
-    torch.testing.assert_close(ours, tuple(by_name[name] for name in learned))
 
 
 def test_every_gradient_is_that_of_finite_differences(engine):
@@ -338,85 +212,6 @@ def test_states_of_another_form_are_refused():
         layer(x, ((h, h), torch.zeros(2, B, 5)))
     with pytest.raises(UserError, match=r"differ in their cell: ask each of \.shapes"):
         _ = layer.cell
-
-
-class TestStreams:
-    def test_steps_are_the_layers(self, engine):
-        layer = with_weights_of(by_hand(), engine)
-        x = torch.randn(T, B, I, dtype=torch.float64)
-        session = gatewise.stream(layer)
-        session.state = (hx := random_states((5, 4)))
-        wanted, state = layer(x, hx)
-        torch.testing.assert_close(torch.stack([session.step(x_t) for x_t in x]), wanted)
-        torch.testing.assert_close(flat(session.state), flat(state))
-        session.state = session.state
-        with pytest.raises(UserError, match="state: want"):
-            session.state = ((hx[0][0], hx[0][0]), hx[0][0])
-        with pytest.raises(UserError, match="one entry a layer"):
-            session.state = hx[1]
-
-    @pytest.mark.parametrize("options", [{}, {"residual": True}])
-    def test_same_states_and_a_learned_start(self, engine, options):
-        layer = Recurrent(
-            ["gru", "rnn"], I, 5, learned_state=True, dtype=torch.float64, engine=engine, **options
-        )  # fmt: skip
-        for parameter in layer.parameters():
-            parameter.data.normal_()
-        x, session = torch.randn(T, B, I, dtype=torch.float64), gatewise.stream(layer)
-        for _ in range(2):
-            torch.testing.assert_close(torch.stack([session.step(x_t) for x_t in x]), layer(x)[0])
-            assert session.state.shape == (2, B, 5)
-            session.reset()
-        layer.get_parameter("initial_h_l1").data.zero_()
-        session.refresh()
-        torch.testing.assert_close(torch.stack([session.step(x_t) for x_t in x]), layer(x)[0])
-
-    @pytest.mark.usefixtures("native")
-    def test_each_layer_steps_in_its_kernel_but_a_residual_one(self):
-        session = gatewise.stream(Recurrent(["lstm", "gru"], I, 5, dtype=torch.float64))
-        assert "by the module's own call" not in session.reason
-        session = gatewise.stream(Recurrent("gru", I, 5, 2, residual=True, dtype=torch.float64))
-        assert session.reason.endswith("by the module's own call, for its layers add their input to their output")
-
-
-class TestLanguageModels:
-    @pytest.mark.usefixtures("native")
-    @pytest.mark.parametrize(
-        "options", [{}, {"embedding_size": 3}, {"learned_state": True}, {"residual": True, "learned_state": True}]
-    )
-    def test_native_writes_what_the_reference_writes(self, options):
-        model = LanguageModel(11, ["lstm", "gru"], 6, engine="native", **options).double().eval()
-        for parameter in model.parameters():
-            parameter.data.normal_()
-        prompt, texts = torch.tensor([3, 1, 4]), []
-        for engine in ("native", "eager"):
-            model.recurrent.engine = engine
-            sampling = Sampling(temperature=1.0, seed=5)
-            texts.append(list(generate_tokens(model, prompt, 60, sampling)))
-        assert texts[0] == texts[1]
-        assert len(set(texts[0])) > 3
-
-    def test_the_state_is_cut_off_from_its_graph(self):
-        model = LanguageModel(11, ["lstm", "gru"], [6, 5])
-        _, state = model(torch.zeros(3, 2, dtype=torch.long))
-        assert not any(part.requires_grad for part in flat(detach(state)))
-        assert model.head.in_features == 5
-
-    def test_the_book_s_weights_leave_the_start_at_zero(self):
-        model = LanguageModel(11, "gru", 6, learned_state=True)
-        initialise_like_the_book(model)
-        assert not model.recurrent.get_parameter("initial_h_l0").any()
-        assert 0.005 < model.recurrent.get_parameter("weight_hh_l0").std() < 0.02
-
-    def test_no_second_direction(self):
-        with pytest.raises(UserError, match="would see the tokens that are to be predicted"):
-            LanguageModel(11, "gru", 6, bidirectional=True)  # type: ignore[call-arg]
-        model = LanguageModel(11, "gru", 6)
-        model.recurrent = Recurrent("gru", 11, 3, bidirectional=True)
-        with pytest.raises(UserError, match="bidirectional layer cannot write"):
-            generate_tokens(model, torch.tensor([1]), 5, Sampling())
-        with pytest.raises(UserError, match="bidirectional layer cannot be streamed"):
-            gatewise.stream(model)
 
 
 @pytest.mark.parametrize("cells", [["gru", "lstm"], ["gru", "gru"], ["lstm", "lstm"]])
