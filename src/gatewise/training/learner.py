@@ -73,6 +73,7 @@ class TorchLearner:
         self._model, self.task, self._optimizer = model, task, optimizer
         self._clip = clip or math.inf
         self._state: Any = None
+        self._parameters = list(model.parameters())
         self._good = self._weights()  # from before the last update
         model.train()
 
@@ -84,24 +85,34 @@ class TorchLearner:
             group["lr"] = lr
         loss, state = self.task.loss(self._model, batch, self._state, share)
         self._require_finite(loss.item())
-        self._optimizer.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
-        if not math.isfinite(norm.item()):
+        if not math.isfinite(self._clipped()):
             raise Diverged(loss.item())
-        self._good = self._weights()
+        with torch.no_grad():
+            for good, parameter in zip(self._good, self._parameters, strict=True):
+                good.copy_(parameter)
         self._optimizer.step()
         self._state = state
         return loss.item()
 
+    def _clipped(self) -> float:
+        """Cut the gradient to the largest norm allowed; the norm that it had."""
+        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        size = norm.item()
+        if size + 1e-6 > self._clip:  # PyTorch's margin; below it nothing is scaled
+            nn.utils.clip_grads_with_norm_(self._parameters, self._clip, norm)
+        return size
+
     def _weights(self) -> list[Tensor]:
-        return [parameter.detach().clone() for parameter in self._model.parameters()]
+        return [parameter.detach().clone() for parameter in self._parameters]
 
     def _require_finite(self, loss: float) -> None:
         if math.isfinite(loss):
             return
         with torch.no_grad():  # it was the last update that spoiled them
-            for parameter, good in zip(self._model.parameters(), self._good, strict=True):
+            for parameter, good in zip(self._parameters, self._good, strict=True):
                 parameter.copy_(good)
         raise Diverged(loss)
 
