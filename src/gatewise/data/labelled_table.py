@@ -1,0 +1,84 @@
+"""A table with a label a row, as recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.column import Column
+from gatewise.data.sequences import Recording, Sequences
+from gatewise.data.tables import Table
+from gatewise.errors import UserError, nearest
+
+
+def recordings_of(
+    table: Table,
+    label: str,
+    series: str = "",
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Sequences:
+    """The recordings of a table: the rows of one series, in the table's order, are one.
+
+    Args:
+        table: rows in order of time, a series at a time or mixed.
+        label: the column of labels, a text or a whole number a row; "" where they are not known, and empty then.
+        series: the column that says which recording a row is of; "": all rows are one.
+        columns: the channels; (): all other columns that hold numbers.
+        say: told of columns that are left out.
+
+    Raises:
+        UserError: a column that is not there or holds no numbers, a row without a label or a series.
+
+    >>> frame = pl.DataFrame({"run": [1, 1, 2], "x": [0.5, 1, 2], "note": ["", "", ""], "state": ["ok", "bad", "ok"]})
+    >>> found = recordings_of(Table(frame, "made up", 2), "state", "run", say=print)
+    made up: column 'note' is left out: it holds no numbers
+    >>> [(one.name, one.values.tolist(), one.labels.tolist()) for one in found]
+    [('1', [[0.5], [1.0]], ['ok', 'bad']), ('2', [[2.0]], ['ok'])]
+    """
+    frame = table.frame
+    labels = _texts(table, label, "--label") if label else np.full(frame.height, "")
+    keys = _texts(table, series, "--series") if series else np.full(frame.height, table.name)
+    names = list(columns) or _numeric(table, {label, series}, say)
+    for name in names:
+        if name not in frame.columns:
+            raise UserError(f"{table.name}: no column '{name}'; {nearest(name, frame.columns)}")
+    values = np.stack([Column(name).read(table, say) for name in names], 1)
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(keys.tolist()):
+        rows.setdefault(key, []).append(row)
+    recordings = (
+        Recording(key, values[places], labels[places], table.name if series else "") for key, places in rows.items()
+    )
+    return Sequences(table.name, tuple(recordings), tuple(names))
+
+
+def _numeric(table: Table, others: set[str], say: Callable[[str], None]) -> list[str]:
+    names = []
+    for column in table.frame:
+        if column.name in others:
+            continue
+        if column.null_count() < len(column) and (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+            names.append(column.name)
+        else:
+            say(f"{table.name}: column '{column.name}' is left out: it holds no numbers")
+    if not names:
+        raise UserError(f"{table.name}: no column of numbers to learn from; give some")
+    return names
+
+
+def _texts(table: Table, name: str, option: str) -> np.ndarray:
+    """A column of labels or of names of series, as texts; whole numbers are written as such."""
+    if name not in table.frame.columns:
+        raise UserError(f"{table.name}: {option}: no column '{name}'; {nearest(name, table.frame.columns)}")
+    column = table.frame[name]
+    if column.dtype.is_float() and bool(((column == column.round()) | column.is_null()).all()):
+        column = column.cast(pl.Int64)
+    if column.dtype.is_float():
+        raise UserError(f"{table.name}: {option}: column '{name}' holds fractions; want texts or whole numbers")
+    if column.null_count():
+        row = int(column.is_null().arg_max() or 0) + table.first_row
+        raise UserError(f"{table.name}: row {row}, column '{name}' ({option}): nothing there; fill it in")
+    return column.cast(pl.String).to_numpy().astype(str)
