@@ -51,22 +51,13 @@ class Bunches(Sequence[Padded]):
 
     @classmethod
     def drawn(cls, sequences: Sequence[Tensor], batch_size: int, generator: torch.Generator) -> Bunches:
-        """Shuffled, sorted by length within pools of 50 batches, cut, and the batches shuffled.
-
-        Every sequence stands in exactly one batch, and every epoch has as many batches: ⌈N / batch_size⌉.
-        """
-        order = torch.randperm(len(sequences), generator=generator).tolist()
-        groups = []
-        for start in range(0, len(order), _POOL * batch_size):
-            pool = sorted(order[start : start + _POOL * batch_size], key=lambda i: len(sequences[i]))
-            groups += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-        return cls(sequences, [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()])
+        """As :func:`drawn_groups` has them."""
+        return cls(sequences, drawn_groups(list(map(len, sequences)), batch_size, generator))
 
     @classmethod
     def in_order(cls, sequences: Sequence[Tensor], batch_size: int) -> Bunches:
         """All sequences from the shortest to the longest, the same on every call; for measuring."""
-        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        return cls(sequences, [order[i : i + batch_size] for i in range(0, len(order), batch_size)])
+        return cls(sequences, groups_in_order(list(map(len, sequences)), batch_size))
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -79,6 +70,26 @@ class Bunches(Sequence[Padded]):
         if isinstance(index, slice):
             return Bunches(self.sequences, self.groups[index])
         return padded([self.sequences[i] for i in self.groups[index]])
+
+
+def drawn_groups(lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
+    """The sequences of each batch, by number: shuffled, sorted by length within pools of 50 batches, cut, and the
+    batches shuffled.
+
+    Every sequence stands in exactly one batch, and every epoch has as many batches: ⌈N / batch_size⌉.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    groups = []
+    for start in range(0, len(order), _POOL * batch_size):
+        pool = sorted(order[start : start + _POOL * batch_size], key=lambda i: lengths[i])
+        groups += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+
+
+def groups_in_order(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """The sequences of each batch, by number, from the shortest to the longest."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
 def part_lines(
