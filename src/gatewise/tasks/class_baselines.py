@@ -1,0 +1,103 @@
+"""What a classifier is compared with, on the same examples: the commonest class and two models of scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from gatewise.data.examples import Examples
+
+_AT_ONCE = 512
+
+FEATURES = ("summary", "flat")
+"""What stands for an example: seven figures a channel, or all its values."""
+
+
+TREES = 100
+"""Of the forest."""
+
+
+def features(examples: Examples, kind: str) -> np.ndarray:
+    """What is given to the baselines, (n, F).
+
+    ``summary``: of every channel the mean, the deviation, the least and the largest value, the first, the last, and
+    the slope of the line of least squares over the example, from −1 to 1. ``flat``: all values, for examples of one
+    length.
+    """
+    parts = []
+    for start in range(0, len(examples), _AT_ONCE):
+        x, lengths, _ = examples.batch(np.arange(start, min(start + _AT_ONCE, len(examples))))
+        parts.append(_flat(x.numpy()) if kind == "flat" else _summary(x.double().numpy(), lengths.numpy()))
+    return np.concatenate(parts)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.swapaxes(0, 1).reshape(x.shape[1], -1)
+
+
+def _summary(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(T, B, d) to (B, 7 d); behind its end a sequence repeats its last step, which its extremes may see twice."""
+    steps = np.arange(len(x))[:, None]
+    inside = (steps < lengths)[..., None]
+    count = lengths[:, None]
+    mean = np.where(inside, x, 0.0).sum(0) / count
+    deviation = np.sqrt(np.where(inside, (x - mean) ** 2, 0.0).sum(0) / count)
+    time = np.where(inside, (2 * steps / np.maximum(lengths - 1, 1) - 1)[..., None], 0.0)
+    slope = (time * (x - mean)).sum(0) / np.maximum((time**2).sum(0), 1e-12)
+    slope = np.where(count > 1, slope, 0.0)
+    return np.concatenate([mean, deviation, x.min(0), x.max(0), x[0], x[-1], slope], 1)
+
+
+def baselines(
+    train: Examples, test: Mapping[str, Examples], kind: str, seed: int, check: Callable[[], None] = lambda: None
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The predictions of each baseline, one after the other.
+
+    ``majority`` is the commonest class of the training part; ``logistic_regression`` and ``random_forest`` (100 trees)
+    are scikit-learn's, on standardised :func:`features`. Where principal components are in front of the network, they
+    are in front of ``..._pca``, and the others are given the channels themselves.
+
+    Args:
+        train: what they learn from.
+        test: what they predict, by name.
+        kind: one of :data:`FEATURES`.
+        seed: of the forest.
+        check: called between parts of the work.
+
+    Yields:
+        a baseline's name and its predictions, (n,) numbers of classes by the names of ``test``.
+    """
+    commonest = int(np.bincount(train.classes).argmax())
+    yield "majority", {name: np.full(len(part), commonest) for name, part in test.items()}
+    projected = train.encoded.preparation.projection is not None
+    for ending in ("", "_pca") if projected else ("",):
+        learned, parts = (train, test) if ending else (_plain(train), {n: _plain(part) for n, part in test.items()})
+        x, inputs = features(learned, kind), {name: features(part, kind) for name, part in parts.items()}
+        for name, model in _models(seed):
+            check()
+            with warnings.catch_warnings():  # after so many steps it is as good as it gets
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(x, train.classes)
+            yield name + ending, {part: model.predict(rows) for part, rows in inputs.items() if len(rows)}
+
+
+def _models(seed: int) -> Iterator[tuple[str, Any]]:
+    yield "logistic_regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    yield "random_forest", RandomForestClassifier(TREES, random_state=seed % (1 << 32))
+
+
+def _plain(examples: Examples) -> Examples:
+    """The same without principal components."""
+    encoded = examples.encoded
+    return replace(
+        examples, encoded=replace(encoded, preparation=replace(encoded.preparation, projection=None))
+    )  # fmt: skip
