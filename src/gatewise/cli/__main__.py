@@ -2,6 +2,7 @@
 
 from gatewise.cli import (  # noqa: F401  (each import adds its commands)
     autoencode,
+    classify,
     compare,
     doctor,
     frames,

@@ -1,0 +1,141 @@
+"""Commands of the classification task: train; and what predict does with its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, load_cell_file, train_app
+from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.predict import PREDICTORS, Wanted
+from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.errors import UserError
+from gatewise.show.series.classes import draw_classify_run
+from gatewise.training import Run
+from gatewise.training.classify_settings import ClassifySettings
+from gatewise.training.recordings_source import RecordingsSource
+from gatewise.training.settings import settings_from
+from gatewise.training.table_file import check_table_file, write_table
+from gatewise.training.trained_classifier import load_classifier
+
+_NAMES = {
+    "majority": "majority class", "logistic_regression": "logistic regression", "random_forest": "random forest",
+    "logistic_regression_pca": "logistic regression, PCA", "random_forest_pca": "random forest, PCA",
+}  # fmt: skip
+
+
+@train_app.command(name="classify")
+@with_settings(ClassifySettings)
+def train_classify_command(
+    data: Annotated[
+        Path,
+        Parameter(
+            group=GROUPS["Data"],
+            help="A `.ts` file; a table with a label a row (`--label COLUMN`, `--series COLUMN`); or a folder of "
+            "recordings, .csv or .dat, with the label in the files' names (`--label-from`).",
+        ),
+    ],
+    /,
+    *,
+    test: Annotated[
+        str,
+        Parameter(
+            group=GROUPS["Data"],
+            help="What is measured: another file or folder, a pattern of recordings' names (`*_te.dat`), or a share: "
+            "the ends of all recordings, or, of whole ones, the last of each class (default: 0.2).",
+        ),
+    ] = "0.2",
+    cell_file: CellFile = None,
+    out: Out = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a classifier of sequences, or of windows over streams; with `--normal`, a diagnosis of faults.
+
+    Logistic regression and a random forest on the same examples are printed beside it. Ctrl-C saves;
+    `gatewise resume RUN` goes on.
+    """
+    load_cell_file(cell_file)
+    settings = settings_from(ClassifySettings, chosen)
+    carry_out("classify", RecordingsSource(data, test), settings, out, cell_file, tensorboard, json_, quiet)
+
+
+def _predict(run: Run, wanted: Wanted) -> str:
+    """The class of every recording or window."""
+    wanted.refuse_others("sheet")
+    if wanted.data is None:
+        raise UserError(f"predict {run.folder}: name the recordings to classify, as `train classify` takes them")
+    check_table_file(wanted.out)
+    trained = load_classifier(run.folder)
+    found = trained.predict(trained.read(wanted.data, wanted.sheet, print).recordings)
+    write_table(found, wanted.out)
+    return f"{len(found):,} {'windows' if trained.window else 'recordings'} classified: {wanted.out}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _steps(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _tell(run: Run, summary: dict[str, Any]) -> None:
+    test, without = summary["test"], summary["test"].get("without")
+    what = f"windows of {summary['window']} rows" if summary["window"] else "recordings"
+    print(f"test part, {summary['examples']['test']:,} {what}")
+    _tell_classes(test)
+    print(f"\n{'':26}accuracy  macro-F1" + ("  without " + ", ".join(without["classes"]) if without else ""))
+    rows = {"this network": test, **{_NAMES[name]: one for name, one in summary["baselines"].items()}}
+    if "validation" in summary:
+        rows = {"this network, validation": summary["validation"], **rows}
+    for name, one in rows.items():
+        fewer = f"  {_share(one['without']['accuracy'])}, {_share(one['without']['macro_f1'])}" if without else ""
+        alarms = f"  false alarms {_share(one['false_alarm_rate'])}" if "false_alarm_rate" in one else ""
+        print(f"{name:26}{_share(one['accuracy']):>8}  {_share(one['macro_f1']):>8}{fewer}{alarms}")
+    kinds = {"summary": "mean, deviation, extremes, ends and slope of each input", "flat": "all values of all steps"}
+    print(f"baselines learned from {kinds[summary['baseline_features']]}, of the same examples")
+    if "faults" in test:
+        _tell_diagnosis(test)
+    print(f"pictures   {run.folder / 'confusion.png'}, {run.curve_file}")
+
+
+def _tell_classes(test: Mapping[str, Any]) -> None:
+    width = max(5, *map(len, test["per_class"]))
+    faults, normal = test.get("faults", {}), test.get("normal")
+    head = f"{'class':{width}}  precision  recall     F1   count"
+    print(head + ("  noticed  delay  named  delay" if faults else ""))
+    for name, one in test["per_class"].items():
+        row = f"{name:{width}}  {one['precision']:9.3f}  {one['recall']:6.3f}  {one['f1']:5.3f}  {one['count']:6,}"
+        if name in faults:
+            fault = faults[name]
+            row += f"  {fault['detected']:7.0%}  {_steps(fault['delay']):>5}  {fault['diagnosed']:5.0%}"
+            row += f"  {_steps(fault['diagnosis_delay']):>5}"
+        print(row + ("  normal operation" if name == normal else ""))
+
+
+def _tell_diagnosis(test: Mapping[str, Any]) -> None:
+    row, faults = test["in_a_row"], test["faults"].values()
+    noticed = sum(fault["detected"] * fault["events"] for fault in faults)
+    delays = [fault["delay"] for fault in faults if fault["delay"] is not None]
+    print(
+        f"false alarms: {_share(test['false_alarm_rate'])} of the windows of normal operation are taken for a fault, "
+        f"at {_share(test['false_alarm_rate_in_a_row'])} of them {row} in a row were; "
+        f"{_share(test['missed_rate'])} of the windows of faults are taken for normal"
+    )
+    mean = f", {sum(delays) / len(delays):.0f} steps after the onset in the mean of the classes" if delays else ""
+    print(
+        f"an alarm is {row} windows in a row: {noticed:.0f} of {sum(fault['events'] for fault in faults)} faults "
+        f"noticed{mean}; a fault is named where all {row} say the right one"
+    )
+
+
+ENDINGS["classify"] = Ending(
+    draw_classify_run, _tell, lambda _: ("predict {run} NEW --out classes.csv", "explain {cell}")
+)
+PREDICTORS["classify"] = _predict

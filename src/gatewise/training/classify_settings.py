@@ -1,0 +1,133 @@
+"""The settings of ``train classify``: what it has beside those of every task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatewise.data.channel_features import FEATURES, parse_features
+from gatewise.data.examples import POLICIES, SCALES
+from gatewise.data.projection import parse_components
+from gatewise.errors import UserError
+from gatewise.layers.classifier import POOLINGS
+from gatewise.tasks.class_baselines import FEATURES as BASELINE_FEATURES
+from gatewise.training.settings import NetworkSettings, setting
+from gatewise.training.table_settings import names_in
+
+AUTO = -1
+"""A window that depends on the data."""
+
+STEPS = 40
+"""Of a window, where labels change within a recording and nobody says."""
+
+
+@dataclass(frozen=True)
+class ClassifySettings(NetworkSettings):
+    """Everything that decides a run of ``gatewise train classify``, besides where the data lie."""
+
+    batch: int = setting(32, "Sequences or windows of a batch", positive=True)
+    lr: float = setting(0.003, "Peak learning rate", positive=True)
+    weight_decay: float = setting(0.01, "Of AdamW")
+    heldout: float = setting(
+        0.2, "Share of the training part that chooses the weights: the ends of its recordings, or, of whole ones, the "
+        "last of each class", "Data", share=True,
+    )  # fmt: skip
+    evaluations: int = setting(30, "Looks at what is held out on the way", positive=True)
+    hidden: int | str = setting(
+        64, "Units of a layer, or `64,32`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
+    )
+    dropout: float = setting(0.5, "Dropout between layers and before the last product", "Model", share=True)
+    channel_dropout: float = setting(
+        0.3, "Probability that an input is blanked out for a whole sequence while training", "Model", share=True
+    )
+    directions: str = setting(
+        "both", "`both`: a second run of the layers goes from an example's end to its start; or `forward` alone",
+        "Model", choices=("both", "forward"),
+    )  # fmt: skip
+    pooling: str = setting(
+        "mean", "What is taken of the outputs over time: `last`, `mean`, `attention`, or `statistics`: mean and spread",
+        "Model", choices=POOLINGS,
+    )  # fmt: skip
+    class_weights: str = setting(
+        "none", "`balanced`: the loss of rare classes weighs more; or `none`", choices=("none", "balanced")
+    )
+    smoothing: float = setting(0.0, "Label smoothing (Szegedy 2016)", share=True)
+    label: str = setting("", "Of a table: the column with the label of each row", "Data", default="none")
+    series: str = setting(
+        "", "Of a table: the column that names each row's recording", "Data", default="the table is one recording"
+    )
+    inputs: str = setting(
+        "", "Of a table: the columns to learn from, as `a,b`", "Data", default="all others of numbers"
+    )
+    label_from: str = setting(
+        "", r"Of a folder: a regular expression whose group is the label in a file's name, as `d(\d\d)`", "Data",
+        default="none",
+    )  # fmt: skip
+    normal: str = setting("", "The label of normal operation: all others are faults", "Data", default="none")
+    sheet: str = setting("", "Of an Excel file, by name", "Data", default="the only one")
+    onset: int = setting(0, "First rows of every test recording that are normal, whatever its label", "Data")
+    window: int = setting(
+        AUTO, "Rows of a window", "Data", positive=True, most=1 << 20, apart=AUTO,
+        default=f"whole recordings; where labels change within one, {STEPS}",
+    )  # fmt: skip
+    stride: int = setting(1, "Rows from one window to the next", "Data", positive=True, most=1 << 20)
+    missing: str = setting(
+        "error", "Missing values: `error`, `interpolate`, or `mask`: the last value, whether it is one, how old it is",
+        "Data", choices=POLICIES,
+    )  # fmt: skip
+    scale: str = setting(
+        "robust", "`robust` (median and interquartile range, at most 5 deviations) or `standard` (mean and deviation)",
+        "Data", choices=SCALES,
+    )  # fmt: skip
+    features: str = setting(
+        "", f"What is given of each channel: some of `{','.join(FEATURES)}`; spread and unrest are the logarithms of "
+        "the deviation of the last 10 values and of the last 10 changes", "Data",
+        default="values; of windows, all four",
+    )  # fmt: skip
+    pca: str = setting(
+        "", "Principal components in the place of the channels: a share of their variance, as 0.95, or so many",
+        "Data", default="none",
+    )  # fmt: skip
+    alarm: int = setting(3, "Windows in a row that raise an alarm", "Data", positive=True, most=1 << 20)
+    report_without: str = setting(
+        "", "Classes without which the figures are given too, with commas between", "Data", default="none"
+    )
+    baseline_features: str = setting(
+        "summary", "What the baselines are given: `summary` (seven figures an input) or `flat` (all values)",
+        choices=BASELINE_FEATURES,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for read in (self.components, lambda: self.columns, lambda: self.without):
+            read()
+        if self.features:
+            parse_features(self.features)
+        if self.onset and not self.normal:
+            raise UserError(f"--onset {self.onset}: say which label is normal, --normal LABEL")
+        if self.series and not self.label:
+            raise UserError(f"--series {self.series}: is of a table; name the column of its labels too, --label COLUMN")
+        if self.label and self.label_from:
+            raise UserError("--label is of a table and --label-from of a folder; give one of them")
+
+    def components(self) -> float | int | None:
+        """Principal components that are wanted."""
+        return parse_components(self.pca)
+
+    def kinds(self, windows: bool) -> tuple[str, ...]:
+        """What is given of each channel, of windows or of whole recordings."""
+        if self.features:
+            return parse_features(self.features)
+        return tuple(FEATURES) if windows else ("values",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table that are learned from; none where all others are."""
+        return names_in(self.inputs)
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The classes without which figures are given too."""
+        return names_in(self.report_without, "--report-without")
+
+    def to_hold_out(self) -> str:
+        return "" if self.heldout else "give --heldout above 0, or --patience 0"

@@ -1,0 +1,167 @@
+"""Where the recordings of a classifier come from, and which of them are learned, chosen on and measured."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatewise.data.labelled_table import recordings_of
+from gatewise.data.recording_parts import Parts, cut_in_time, cut_whole, matching
+from gatewise.data.recordings import read_recordings
+from gatewise.data.sequences import Recording, Sequences
+from gatewise.data.tables import read_table
+from gatewise.data.ts_file import read_ts
+from gatewise.errors import UserError
+from gatewise.training.classify_settings import AUTO, STEPS, ClassifySettings
+from gatewise.training.run import Run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source has.
+
+    Attributes:
+        parts: its recordings by what they are for.
+        window: rows of a window; 0: whole recordings.
+        columns: the channels' names.
+    """
+
+    parts: Parts
+    window: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RecordingsSource:
+    """A ``.ts`` file, a table with a label a row, or a folder of recordings.
+
+    Attributes:
+        path: of it.
+        test: what is measured: a path, a pattern of recordings' names, or a share of the data.
+    """
+
+    path: Path
+    test: str = "0.2"
+
+    @property
+    def name(self) -> str:
+        return self.path.stem or "recordings"
+
+    def found(self, settings: ClassifySettings, say: Say) -> Found:
+        """Everything that is there, parted.
+
+        Raises:
+            UserError: what cannot be read or parted.
+        """
+        data = read_labelled(self.path, settings, say)
+        share = _share(self.test)
+        if share is not None:
+            return Found(*_parts_by_share(data, share, settings), data.columns)
+        if os.path.exists(self.test):
+            rest = read_labelled(Path(self.test), settings, say, data)
+            if rest.channels != data.channels:
+                raise UserError(f"{self.test}: {rest.channels} channels, and {self.path} has {data.channels}")
+            train, test = data.recordings, rest.recordings
+        else:
+            train, test = matching(data, self.test)
+        test = _with_onset(test, settings)
+        window = _window((*train, *test), settings)
+        return Found(Parts(*_cut(train, settings.heldout, window, "validation"), test), window, data.columns)
+
+    def to_config(self, parts: Parts) -> dict[str, Any]:
+        """What ``config.toml`` records: enough to see that the data are the same."""
+        path, test = str(self.path.resolve()), self.test
+        if _share(test) is None and os.path.exists(test):
+            test = str(Path(test).resolve())
+        for one in (path, test):
+            try:
+                one.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{one!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
+        mark = hashlib.sha256()
+        for part in (parts.train, parts.validation, parts.test):
+            for recording in part:
+                mark.update(repr((recording.name, recording.values.shape, recording.labels.tolist())).encode())
+                mark.update(recording.values.tobytes())
+        return {"path": path, "test": test, "sha256": mark.hexdigest()}
+
+    @classmethod
+    def from_config(cls, data: dict[str, Any]) -> RecordingsSource:
+        return cls(Path(data["path"]), data["test"])
+
+
+def same_data(run: Run, source: RecordingsSource, settings: ClassifySettings, say: Say) -> Found:
+    """What the source has, if it is still what a run was trained on."""
+    found = source.found(settings, say)
+    if source.to_config(found.parts)["sha256"] != run.read_config()["data"].get("sha256"):
+        raise UserError(f"{source.path}: is not what {run.folder} was trained on; bring that back")
+    return found
+
+
+def read_labelled(path: Path, settings: ClassifySettings, say: Say, like: Sequences | None = None) -> Sequences:
+    """Recordings with their labels, as the settings say where those stand; with the channels of ``like``, if given."""
+    if not os.path.exists(path):
+        raise UserError(f"{path}: does not exist; check the name, or give the full path")
+    if path.suffix.lower() == ".ts":
+        found = read_ts(path)
+    elif settings.label and not path.is_dir():
+        table = read_table(path, settings.sheet, say)
+        found = recordings_of(table, settings.label, settings.series, like.columns if like else settings.columns, say)
+    elif settings.label_from:
+        found = read_recordings(path, settings.label_from, like.channels if like else 0, say)
+    else:
+        wanted = r"--label-from 'd(\d\d)', the label in a file's name" if path.is_dir() else "--label COLUMN"
+        raise UserError(f"{path}: where are the labels? give {wanted}")
+    found.check_values(infinite_only=settings.missing != "error")
+    return found
+
+
+def _share(test: str) -> float | None:
+    """``--test`` as a share of the data; None where it is something else."""
+    try:
+        share = float(test)
+    except ValueError:
+        return None
+    if os.path.exists(test):
+        return None
+    if not 0 < share < 1:
+        raise UserError(f"--test {test}: want a share above 0 and below 1, a file or folder, or a pattern of names")
+    return share
+
+
+def _window(recordings: Sequence[Recording], settings: ClassifySettings) -> int:
+    """Rows of a window; 0 for whole recordings."""
+    if settings.window != AUTO:
+        return settings.window
+    return STEPS if any(one.changes() for one in recordings) else 0
+
+
+def _cut(
+    recordings: Sequence[Recording], share: float, window: int, part: str
+) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
+    return cut_in_time(recordings, share, window, part) if window else cut_whole(recordings, share)
+
+
+def _parts_by_share(data: Sequences, share: float, settings: ClassifySettings) -> tuple[Parts, int]:
+    if settings.onset:
+        raise UserError(f"--onset {settings.onset}: is of test recordings; say which they are, --test '*_te.dat'")
+    window = _window(data.recordings, settings)
+    rest, test = _cut(data.recordings, share, window, "test")
+    if not test:
+        raise UserError(
+            f"{data.name}: has one recording of each class, and whole recordings are what is classified: none is left "
+            "to measure; give --window to cut windows, or --test"
+        )
+    return Parts(*_cut(rest, settings.heldout, window, "validation"), test), window
+
+
+def _with_onset(test: Sequence[Recording], settings: ClassifySettings) -> tuple[Recording, ...]:
+    if not settings.onset:
+        return tuple(test)
+    return tuple(one.with_onset(settings.normal, settings.onset) for one in test)
