@@ -1,14 +1,14 @@
-"""The sequence VAE against integrals, hand-made sums and finite differences; padding counts nowhere."""
+"""The sequence VAE against integrals, hand-made sums and what is written."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from latent_models import LENGTHS, TOKENS, V, double, read_by
 
 from gatewise import UserError
 from gatewise.layers import (
-    VRNN,
     SequenceDecoder,
     SequenceVAE,
     SeriesEmission,
@@ -16,25 +16,9 @@ from gatewise.layers import (
     importance_bound,
 )
 
-V = 5
-
-
-def double(model, scale=0.8, seed=3):
-    """In float64, with weights large enough to matter."""
-    generator = torch.Generator().manual_seed(seed)
-    model = model.double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return model
-
 
 def token_vae(cell="gru", latent=2, layers=1, bidirectional=True, scale=0.8):
     return double(SequenceVAE(TokenEmission(V, 3), cell, 6, latent, layers, bidirectional, engine="eager"), scale)
-
-
-TOKENS = torch.tensor([[0, 4, 2], [3, 1, 2], [2, 2, 0], [1, 0, 0]])
-LENGTHS = torch.tensor([4, 2, 1])
 
 
 def softmax(o):
@@ -149,26 +133,11 @@ def test_the_bounds_stay_below_the_integral_and_reach_it(kind):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-@pytest.mark.parametrize("kind", ["tokens", "learned", "unit"])
-def test_what_stands_in_the_padding_changes_nothing(cell, kind):
-    lengths = torch.tensor([4, 2, 1])
-    if kind == "tokens":
-        model, x, garbage = token_vae(cell, layers=2), TOKENS, 10**9
-    else:
-        model = double(SequenceVAE(SeriesEmission(2, kind), cell, 6, 2, 2, engine="eager"), 0.4)
-        x, garbage = torch.randn(4, 3, 2, dtype=torch.float64), math.nan
-    spoiled = x.clone()
-    spoiled[2:, 1] = spoiled[1:, 2] = garbage
-    gradients = []
-    for version in (x, spoiled):
-        model.zero_grad()
-        found = model.evidence(version, lengths, 0.0, torch.Generator().manual_seed(2))
-        found.elbo.sum().backward()
-        gradients.append([found.log_likelihood, found.kl, *(p.grad for p in model.parameters())])
-    for one, other in zip(*gradients, strict=True):
-        assert torch.equal(one, other)
-    alone = model.evidence(x[:2, 1:2], lengths[1:2]).kl  # without any padding
-    torch.testing.assert_close(alone[0], gradients[0][1][1], atol=1e-12, rtol=0)
+@pytest.mark.parametrize("of", ["tokens", "learned", "unit"])
+def test_a_sequence_beside_longer_ones_is_as_alone(cell, of):
+    model, x, _ = read_by("vae", of, cell, layers=2)
+    together, alone = model.evidence(x, LENGTHS).kl[1], model.evidence(x[:2, 1:2], LENGTHS[1:2]).kl[0]
+    torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -192,29 +161,6 @@ def test_the_latent_starts_every_state_of_layers_that_differ(cell, sizes):
     found.elbo.sum().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum()) for p in model.parameters())
     assert len(model.sample(2, most=4)) == 2
-
-
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_gradients_are_those_of_finite_differences(cell):
-    model = token_vae(cell, bidirectional=False)
-
-    def bound():
-        found = model.evidence(TOKENS, LENGTHS, 0.0, torch.Generator().manual_seed(4))
-        weights = model.log_weights(TOKENS, LENGTHS, 3, torch.Generator().manual_seed(4))
-        return (found.log_likelihood - 0.7 * found.kl.sum(-1)).sum() + importance_bound(weights).sum()
-
-    bound().backward()
-    for parameter in model.parameters():
-        assert parameter.grad is not None
-        flat, place = parameter.detach().view(-1), int(parameter.grad.abs().argmax())
-        before, step = flat[place].item(), 1e-5
-        values = []
-        for shift in (step, -step):
-            flat[place] = before + shift
-            values.append(bound().item())
-        flat[place] = before
-        difference = (values[0] - values[1]) / (2 * step)
-        assert parameter.grad.view(-1)[place].item() == pytest.approx(difference, rel=1e-5, abs=1e-7)
 
 
 def test_series_are_gaussian_with_the_decoders_variance_or_one():
@@ -306,18 +252,6 @@ def test_mistakes_are_named():
     assert TokenEmission(V, 3).frame(torch.tensor([[0], [V]]), torch.tensor([1])).targets.tolist() == [[0], [V], [V]]
     with pytest.raises(UserError, match="gruu"):
         SequenceVAE(TokenEmission(V, 3), "gruu", 4, 2)
-
-
-@pytest.mark.parametrize("lengths", [[5, 2, 1], [4, 0, 1], [4, 2], [4.0, 2.0, 1.0]])
-def test_lengths_that_are_none_are_refused_by_every_model(lengths):
-    lengths, series = torch.tensor(lengths), torch.zeros(4, 3, 2)
-    with pytest.raises(UserError, match="lengths: want"):
-        VRNN(TokenEmission(V, 3), "gru", 4, 2).evidence(TOKENS, lengths)
-    with pytest.raises(UserError, match="lengths: want"):
-        VRNN(SeriesEmission(2), "gru", 4, 2).log_weights(series, lengths, 1)
-    for emission, x in ((TokenEmission(V, 3), TOKENS), (SeriesEmission(2), series)):
-        with pytest.raises(UserError, match="lengths: want"):
-            SequenceDecoder(emission, "gru", 4, 0).log_likelihood(emission.frame(x, lengths))
 
 
 @pytest.mark.parametrize("lengths", [[4, 2, 1], [1, 1, 1]])

@@ -37,13 +37,24 @@ class LatentModel(nn.Module, ABC):
     """p(x, z) and q(z | x) of sequences x: (T, B) whole numbers or (T, B, d) numbers, with lengths (B,) in 1..T.
 
     Args:
+        emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
+        cell: name, class or instance of a cell, of all recurrent layers; or a list of them, one a layer.
+        hidden_size: units of a layer, H; or a list, one a layer.
         latent_size: features of z, Z.
+        num_layers: recurrent layers; by default as many as are listed, or 1.
+        dropout: on what enters the layers that write and before the head, while training.
+        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
+
+    These are every model's; this class itself takes ``latent_size`` alone.
+
+    Shapes:
+        ``model.evidence(x, lengths) -> Evidence``: x (T, B) whole numbers or (T, B, d) numbers, lengths (B,) in 1..T.
 
     Attributes:
         emission: what a sequence is made of.
 
     Raises:
-        UserError: no latent.
+        UserError: no latent; a batch of another kind than the emission's, or lengths outside 1 ... T.
     """
 
     emission: Emission
@@ -61,9 +72,9 @@ class LatentModel(nn.Module, ABC):
         """The parts of the ELBO, by one sample of z.
 
         Args:
-            x: the sequences.
+            x: the sequences, (T, B) or (T, B, d).
             lengths: (B,).
-            word_dropout: probability that a step's value is blanked out where the decoder hears of it.
+            word_dropout: probability that a step's value is blanked out where what writes hears of it.
             generator: draws z; PyTorch's own if None.
         """
 

@@ -28,20 +28,10 @@ class SequenceVAE(LatentModel):
     It has nothing to do with Gal's "variational dropout": that is the option ``recurrent_dropout`` of a layer.
 
     Args:
-        emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
-        cell: name, class or instance of a cell, of encoder and decoder; or a list of them, one a layer.
-        hidden_size: units of a layer, H; or a list, one a layer.
-        latent_size: features of z, Z.
-        num_layers: recurrent layers of each; by default as many as are listed, or 1.
+        num_layers: recurrent layers of encoder and decoder each.
         bidirectional: whether the encoder reads from both ends.
-        dropout: on what enters the decoder and before its head, while training.
-        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
 
-    Shapes:
-        ``model.evidence(x, lengths) -> Evidence``: x (T, B) whole numbers or (T, B, d) numbers, lengths (B,) in 1..T.
-
-    Raises:
-        UserError: no latent, or a batch of another kind than the emission's.
+    The other arguments, shapes and errors are those of :class:`LatentModel`.
 
     Example:
         >>> import torch
@@ -95,14 +85,7 @@ class SequenceVAE(LatentModel):
     def evidence(
         self, x: Tensor, lengths: Tensor, word_dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> Evidence:
-        """The parts of the ELBO, by one sample of z.
-
-        Args:
-            x: (T, B) or (T, B, d).
-            lengths: (B,).
-            word_dropout: probability that a step's input is blanked out for the decoder.
-            generator: draws z; PyTorch's own if None.
-        """
+        """As :meth:`LatentModel.evidence`; the decoder is what writes."""
         q = self.posterior(x, lengths)
         kl = divergence(q, Gaussian.standard_like(q.mean))
         return Evidence(self.log_likelihood(x, lengths, q.draw(generator), word_dropout), kl, q.mean)

@@ -46,17 +46,12 @@ class VRNN(LatentModel):
     step, φ_x before the loop, prior and decoder behind it, is computed for all steps at once.
 
     Args:
-        emission: what a sequence is made of, :class:`TokenEmission` or :class:`SeriesEmission`.
-        cell: name, class or instance of a cell; or a list of them, one a layer.
-        hidden_size: units of a layer, H; or a list, one a layer. Each φ has as many features as the topmost has units.
+        hidden_size: as of :class:`LatentModel`; each φ has as many features as the topmost layer has units.
         latent_size: features of z_t, Z.
-        num_layers: recurrent layers; by default as many as are listed, or 1.
         dropout: on φ_x before the recurrence and on what the decoder is made from, while training.
-        options: of the recurrent layers, as :class:`gatewise.Recurrent` has them; what is drawn once a call there
-            (recurrent_dropout, weight_drop) is drawn once a step here.
+        options: what is drawn once a call elsewhere (recurrent_dropout, weight_drop) is drawn once a step here.
 
-    Shapes:
-        ``model.evidence(x, lengths) -> Evidence``: x (T, B) whole numbers or (T, B, d) numbers, lengths (B,) in 1..T.
+    The other arguments, shapes and errors are those of :class:`LatentModel`.
 
     Example:
         >>> import torch
@@ -123,14 +118,7 @@ class VRNN(LatentModel):
     def evidence(
         self, x: Tensor, lengths: Tensor, word_dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> Evidence:
-        """The parts of the ELBO, by one sample of every z_t.
-
-        Args:
-            x: (T, B) or (T, B, d).
-            lengths: (B,).
-            word_dropout: probability that a step's value is blanked out where the recurrence hears of it.
-            generator: draws z; PyTorch's own if None.
-        """
+        """As :meth:`LatentModel.evidence`, by one sample of every z_t; the recurrence is what writes."""
         framed = self.emission.frame(x, lengths)
         walk = self._walk(framed, word_dropout, generator)
         own = torch.arange(len(walk.z)).unsqueeze(1) < framed.lengths  # (T', B), on the CPU as lengths are
