@@ -115,19 +115,20 @@ class SequenceDecoder(nn.Module):
             return output[0]
 
         with torch.no_grad(), evaluating(self):
-            return written(step, self.emission, count if z is None else len(z), most, temperature, generator)
+            start = self.emission.start(count if z is None else len(z), self.head.weight)
+            return written(step, self.emission, start, most, temperature, generator)
 
 
 def written(
     step: Callable[[Tensor], Tensor],
     emission: Emission,
-    batch: int,
+    start: Tensor,
     most: int,
     temperature: float,
     generator: torch.Generator | None,
 ) -> list[Tensor]:
     """What ``step``, from the values just written (1, B, ·) to an output (B, ·), writes; each up to its end."""
-    values, steps = emission.start(batch), []
+    values, steps, batch = start, [], start.shape[1]
     ended = torch.zeros(batch, dtype=torch.bool)
     lengths = torch.zeros(batch, dtype=torch.long)
     for _ in range(most):
@@ -139,6 +140,6 @@ def written(
         steps.append(chosen)
         values = chosen.unsqueeze(0)
     if not steps:
-        return [emission.start(1)[0, :0] for _ in range(batch)]
+        return [start[0, :0] for _ in range(batch)]
     whole = torch.stack(steps)
     return [whole[:length, row] for row, length in enumerate(lengths.tolist())]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import UserError, nearest
 from gatewise.layers.checks import check_lengths
-from gatewise.layers.evidence import check_probability, deviation_of, drop_words
+from gatewise.layers.evidence import check_probability, deviation_of, drawn_on, drop_words, normal_like
 from gatewise.layers.recurrent import Recurrent
 
 VARIANCES = ("learned", "unit")
@@ -77,8 +77,13 @@ class Emission(nn.Module, ABC):
         """log p(targets) of every step: output (T, B, output_size) -> (T, B) nats."""
 
     @abstractmethod
-    def start(self, batch: int) -> Tensor:
-        """What stands before the first step: (1, B) or (1, B, d)."""
+    def start(self, batch: int, like: Tensor) -> Tensor:
+        """What stands before the first step, (1, B) or (1, B, d), on the device and, of numbers, the type of a weight.
+
+        Args:
+            batch: B.
+            like: a weight of the network that hears it.
+        """
 
     @abstractmethod
     def choose(self, output: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -86,7 +91,7 @@ class Emission(nn.Module, ABC):
 
     @abstractmethod
     def ended(self, values: Tensor) -> Tensor:
-        """Whether a chosen value says that the sequence is over, (B,)."""
+        """Whether a chosen value says that the sequence is over, (B,), on the CPU, where the writing is steered."""
 
 
 class TokenEmission(Emission):
@@ -127,7 +132,7 @@ class TokenEmission(Emission):
         targets = torch.where(own, padded, self.end)
         if int(targets.min()) < 0 or bool((own & (targets >= self.end)).any()):
             raise UserError(f"a token is outside 0 ... {self.vocabulary_size - 1}; encode with this model's tokenizer")
-        return Framed(torch.cat([self.start(x.shape[1]).to(x.device), targets[:-1]]), targets, lengths + 1)
+        return Framed(torch.cat([self.start(x.shape[1], x), targets[:-1]]), targets, lengths + 1)
 
     def enter(self, values: Tensor) -> Tensor:
         return self.embedding(values)
@@ -141,20 +146,22 @@ class TokenEmission(Emission):
     def log_probability(self, output: Tensor, targets: Tensor) -> Tensor:
         return -F.cross_entropy(output.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
-    def start(self, batch: int) -> Tensor:
-        return torch.full((1, batch), self.begin, device=self.embedding.weight.device)
+    def start(self, batch: int, like: Tensor) -> Tensor:
+        return torch.full((1, batch), self.begin, device=like.device)
 
     def choose(self, output: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
         if self.never is not None:
-            output = output.index_fill(-1, torch.tensor(self.never), -torch.inf)
+            output = output.index_fill(-1, torch.tensor(self.never, device=output.device), -torch.inf)
         if temperature == 0:
             return output.argmax(-1)
         # The likeliest is at 0, so that however small a temperature makes no infinity of it.
         scaled = (output - output.max(-1, keepdim=True).values) / min(max(temperature, 1e-30), 1e30)
-        return torch.multinomial(scaled.softmax(-1), 1, generator=generator).squeeze(-1)
+        shares = scaled.softmax(-1)
+        drawn = torch.multinomial(shares.to(drawn_on(output, generator)), 1, generator=generator)
+        return drawn.squeeze(-1).to(output.device)
 
     def ended(self, values: Tensor) -> Tensor:
-        return values == self.end
+        return (values == self.end).cpu()
 
 
 class SeriesEmission(Emission):
@@ -212,14 +219,14 @@ class SeriesEmission(Emission):
         standard = (targets - mean) / deviation
         return -(0.5 * standard.square() + deviation.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def start(self, batch: int) -> Tensor:
-        return torch.zeros(1, batch, self.input_size)
+    def start(self, batch: int, like: Tensor) -> Tensor:
+        return like.new_zeros(1, batch, self.input_size)
 
     def choose(self, output: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
         mean, deviation = self._parameters_of(output)
         if temperature == 0:
             return mean
-        return mean + temperature * deviation * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        return mean + temperature * deviation * normal_like(mean, generator)
 
     def ended(self, values: Tensor) -> Tensor:
         return torch.zeros(len(values), dtype=torch.bool)

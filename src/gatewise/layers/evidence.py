@@ -32,8 +32,7 @@ class Gaussian:
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         """z = μ + σ ε with ε ~ N(0, I): a sample through which gradients flow (Kingma and Welling 2013)."""
-        noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + (self.log_variance / 2).exp() * noise
+        return self.mean + (self.log_variance / 2).exp() * normal_like(self.mean, generator)
 
     def log_density(self, z: Tensor) -> Tensor:
         """log N(z; μ, σ²), summed over the last dimension: (..., Z) -> (...)."""
@@ -44,6 +43,17 @@ class Gaussian:
     def standard_like(cls, other: Tensor) -> Gaussian:
         """N(0, I) of a shape."""
         return cls(torch.zeros_like(other), torch.zeros_like(other))
+
+
+def drawn_on(x: Tensor, generator: torch.Generator | None) -> torch.device:
+    """The device on which to draw for x: the generator's, so that a seed draws the same wherever the weights are."""
+    return x.device if generator is None else generator.device
+
+
+def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """ε ~ N(0, I) of the shape, type and device of x."""
+    where = drawn_on(x, generator)
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=where).to(x.device)
 
 
 def deviation_of(raw: Tensor) -> Tensor:
@@ -155,8 +165,8 @@ def drop_words(tokens: Tensor, rate: float, blank: int, generator: torch.Generat
     check_probability(rate, "word dropout")
     if not rate:
         return tokens
-    gone = torch.rand(tokens.shape, generator=generator, device=tokens.device) < rate
-    return tokens.masked_fill(gone, blank)
+    gone = torch.rand(tokens.shape, generator=generator, device=drawn_on(tokens, generator)) < rate
+    return tokens.masked_fill(gone.to(tokens.device), blank)
 
 
 def check_probability(value: float, name: str) -> None:

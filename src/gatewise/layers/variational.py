@@ -68,7 +68,7 @@ class SequenceVAE(LatentModel):
         """q(z | x), (B, Z)."""
         values = self.emission.frame(x, lengths).targets[: len(x)]
         output, _ = self.emission.read(self.encoder, values, lengths)
-        last = output[lengths - 1, torch.arange(len(lengths))]
+        last = output[lengths.to(output.device) - 1, torch.arange(len(lengths), device=output.device)]
         if self.encoder.bidirectional:
             half = output.shape[-1] // 2
             last = torch.cat([last[:, :half], output[0, :, half:]], -1)

@@ -177,7 +177,7 @@ class VRNN(LatentModel):
             heard.append(self.features_z(latent(h)))
             return self.decoder(torch.cat([heard[-1], h], -1))
 
-        return written(step, self.emission, batch, most, temperature, generator)
+        return written(step, self.emission, self.emission.start(batch, h), most, temperature, generator)
 
 
 def _features(inputs: int, outputs: int) -> nn.Module:
