@@ -164,6 +164,37 @@ def test_chrono_makes_a_state_last(cell):
     assert (1 / (1 - keep)).median() == pytest.approx(500, rel=0.15)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm", "mgu", "min-gru"])
+def test_chrono_sets_the_shifts_where_layer_norm_leaves_no_biases(cell):
+    """The same draw as without normalisation, seen at the gate: and where W = U = 0 all of a gate is its draw."""
+    plain, normed = gatewise.Recurrent(cell, 2, 50), gatewise.Recurrent(cell, 2, 50, num_layers=2, layer_norm=True)
+    wanted = chrono_init(plain, 1000, torch.Generator().manual_seed(0))
+    names = normed.connections.vector
+    torch.nn.init.normal_(normed.get_parameter("vector_l0"))
+    before = normed.get_parameter("vector_l0").detach().clone()
+    last = chrono_init(normed, 1000, torch.Generator().manual_seed(0))
+    assert last.keys() == wanted.keys() == set(gates.chrono_gates(normed))
+    of = {gate: role.of for gate, role in roles(cell).items()}
+    first, top = (dict(zip(names, normed.get_parameter(f"vector_l{k}").detach(), strict=True)) for k in (0, 1))
+    for gate, b in wanted.items():
+        assert first[f"shift_x_{of[gate]}"].equal(b)
+        assert top[f"shift_x_{of[gate]}"].equal(last[gate])
+        assert not first.get(f"shift_u_{of[gate]}", torch.zeros(1)).any()
+    set_ = {f"shift_{side}_{name}" for side in "xu" for name in of.values()}
+    for name, was in zip(names, before, strict=True):
+        assert name in set_ or first[name].equal(was)
+
+    with torch.no_grad():  # and so each unit forgets as that of the layer without normalisation
+        for layer in (plain, normed):
+            for name, weight in layer.named_parameters():
+                if name.startswith("weight"):
+                    weight.zero_()
+    for gate, b in wanted.items():
+        for layer in (plain, normed):
+            mean = gate_courses(layer, torch.zeros(1, 1, 2))[gate].item()
+            assert mean == pytest.approx(torch.sigmoid(b).mean().item(), abs=1e-6)
+
+
 def test_chrono_in_all_layers_and_where_it_is_not_defined():
     layer = gatewise.Recurrent("gru", 2, 5, num_layers=2, bidirectional=True)
     chrono_init(layer, 9, torch.Generator().manual_seed(0))

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.cells import Cell
-from gatewise.engines import Tokens
+from gatewise.cells import Cell, Connections
+from gatewise.engines import Tokens, Weights
 from gatewise.errors import UnsupportedOperationError
 from gatewise.graph import Graph, Node, evaluate, trace
 from gatewise.layers import Recurrent
+from gatewise.layers.shapes import LayerShape
 from gatewise.tasks.memory import Examples
 
 
@@ -23,7 +24,8 @@ class Role:
 
     Attributes:
         gate: its name in the equations.
-        of: the gate of ``x`` and ``u`` that its logit is made from: whose biases shift it.
+        of: the gate of ``x`` and ``u`` that its logit is made from: whose biases, or the shifts of
+            :func:`gatewise.layer_norm` in their place, move it.
         sign: +1 where a large logit keeps the old state, −1 where a large logit lets it go or takes the new in.
     """
 
@@ -73,7 +75,7 @@ def _gates(graph: Graph) -> dict[str, int]:
 
 
 def _leaves(graph: Graph, state: str, old: float, inputs: dict[str, float] | None = None) -> dict[Any, Tensor]:
-    """One unit whose recurrent connections are all 0; inputs are 1 unless given."""
+    """One unit whose recurrent connections are all 0; inputs, and the shifts of normalised ones, are 1 unless given."""
     used = graph.connections
 
     def number(value: float) -> Tensor:
@@ -82,8 +84,14 @@ def _leaves(graph: Graph, state: str, old: float, inputs: dict[str, float] | Non
     leaves = {("state", s): number(old if s == state else 0.0) for s in graph.states}
     leaves |= {("input", g): number((inputs or {}).get(g, 1.0)) for g in used.input}
     leaves |= {("weight", g): number(0.0) for g in used.dense} | {("diag", g): number(0.0)[0] for g in used.diag}
-    leaves |= {("vector", v): number(1.0)[0] for v in used.vector} | {("mask", m): number(1.0) for m in graph.masks}
-    return leaves
+    shifts = {_shift("x", gate): value for gate, value in (inputs or {}).items()}
+    leaves |= {("vector", v): number(shifts.get(v, 1.0))[0] for v in used.vector}
+    return leaves | {("mask", m): number(1.0) for m in graph.masks}
+
+
+def _shift(side: str, gate: str) -> str:
+    """The vector that a normalised projection has in the place of its bias."""
+    return f"shift_{side}_{gate}"
 
 
 def _hold(graph: Graph, gates: dict[str, int], gate: str, value: float, state: str, index: int) -> tuple[float, float]:
@@ -113,7 +121,8 @@ def chrono_init(layer: Recurrent, T_max: int, generator: torch.Generator) -> dic
     """Chrono initialisation (Tallec and Ollivier 2018, arXiv:1804.11188): biases for memories of 1 to T_max steps.
 
     b ~ log U[1, T_max − 1] for a gate that keeps, −b for one that lets go or takes in; with both, as in ``lstm``, they
-    share the draw: b_f = b, b_i = −b. In the layer the input's bias is set to it and the recurrent one to 0.
+    share the draw: b_f = b, b_i = −b. In the layer the input's bias is set to it and the recurrent one to 0; with
+    layer normalisation, which has no biases, the shifts of both sides.
 
     Args:
         layer: changed in place, in all its layers and directions.
@@ -122,7 +131,7 @@ def chrono_init(layer: Recurrent, T_max: int, generator: torch.Generator) -> dic
 
     Returns:
         The biases by gate, (hidden,), of the last layer; empty where it is not defined: the cell has no gate
-        that :func:`roles` knows, or no biases.
+        that :func:`roles` knows, or neither biases nor shifts.
 
     >>> import math
     >>> layer = Recurrent("gru", 3, 5)
@@ -131,22 +140,44 @@ def chrono_init(layer: Recurrent, T_max: int, generator: torch.Generator) -> dic
     (True, True)
     """
     biases: dict[str, Tensor] = {}
-    if not layer.bias:
-        return biases
     for shape, directions in zip(layer.shapes, layer.request().weights, strict=True):
-        H, used = shape.hidden_size, shape.connections
-        for weights in directions:
-            uniform = torch.rand(H, generator=generator)
+        settable = _settable(shape)
+        for weights in directions if settable else ():
+            uniform = torch.rand(shape.hidden_size, generator=generator)
             b = (1 + uniform * max(T_max - 2, 0)).log()
-            for gate, role in roles(shape.cell).items():
+            for gate, role in settable.items():
                 biases[gate] = role.sign * b
-                places = ((weights.input_bias, used.input, biases[gate]), (weights.recurrent_bias, used.dense, 0 * b))
-                for bias, gates, value in places:
-                    if bias is not None and role.of in gates:
-                        at = gates.index(role.of) * H
-                        with torch.no_grad():
-                            bias[at : at + H] = value
+                _start(weights, shape.connections, role.of, biases[gate])
     return biases
+
+
+def chrono_gates(layer: Recurrent) -> tuple[str, ...]:
+    """The gates that :func:`chrono_init` sets."""
+    return tuple(dict.fromkeys(gate for shape in layer.shapes for gate in _settable(shape)))
+
+
+def _settable(shape: LayerShape) -> dict[str, Role]:
+    """The roles of the gates that have a bias or a shift."""
+    vectors = shape.connections.vector
+    return {
+        gate: role for gate, role in roles(shape.cell).items() if shape.bias or _shift("x", role.of) in vectors
+    }  # fmt: skip
+
+
+def _start(weights: Weights, used: Connections, gate: str, value: Tensor) -> None:
+    """The input's bias or shift of a gate is the value, the recurrent one 0, where there are such."""
+    H = len(value)
+    places = (
+        ("x", weights.input_bias, used.input, value),
+        ("u", weights.recurrent_bias, used.dense, torch.zeros_like(value)),
+    )
+    with torch.no_grad():
+        for side, bias, gates, start in places:
+            if bias is not None and gate in gates:
+                at = gates.index(gate) * H
+                bias[at : at + H] = start
+            if weights.vector is not None and _shift(side, gate) in used.vector:
+                weights.vector[used.vector.index(_shift(side, gate))] = start
 
 
 def openings(layer: Recurrent, examples: Examples) -> dict[str, dict[str, float]]:

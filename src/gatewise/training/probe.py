@@ -22,7 +22,7 @@ from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.layers import Recurrent
 from gatewise.tasks.memory import MEMORY_TASKS, Examples, MemoryTask, memory_task
-from gatewise.training.gates import chrono_init, openings, roles
+from gatewise.training.gates import chrono_gates, chrono_init, openings
 from gatewise.training.progress import Reporter, Silent
 
 LADDER = (10, 20, 50, 100, 200, 400, 800)
@@ -242,11 +242,10 @@ def _climb(cell: str, task: MemoryTask, settings: ProbeSettings, report: Reporte
         if not rung.solved:
             break
         best = net
-    chrono = tuple(roles(best.layer.cell)) if settings.chrono and best.layer.bias else ()
     longest = max((rung.T for rung in rungs if rung.solved), default=0)
     return Finding(
         cell, task.name, sum(p.numel() for p in best.parameters()), which(best.layer).engine,
-        chrono if settings.chrono else None, tuple(rungs),
+        chrono_gates(best.layer) if settings.chrono else None, tuple(rungs),
         openings(best.layer, task.draw(longest, _SHOWN, _generator(settings, 3))) if longest else {},
     )  # fmt: skip
 
