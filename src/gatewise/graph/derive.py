@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewise.graph.algebra import Algebra
@@ -115,6 +115,24 @@ class _Contributions:
         return value
 
 
+def _flows(
+    b: Algebra, nodes: Sequence[Node], i: int, total: int, own: _Contributions
+) -> Iterator[tuple[int, int, int]]:
+    """What a node with the cotangent ``total`` sends back: (argument, cotangent, factor)."""
+    node, one = nodes[i], b.constant(1.0)
+    if node.op == "dense":
+        yield node.args[0], b.product("dense_transposed", node.of, total), one
+    elif node.op == "diag":
+        yield node.args[0], b.product("diag", node.of, total), one
+    elif node.op == "mean":  # its transpose is itself: each unit has the mean of what reaches all of them
+        yield node.args[0], b.mean(total), one
+    elif node.args:
+        for argument, factor in zip(node.args, FACTORS[node.op](b, i, node), strict=True):
+            if nodes[argument].op not in ("constant", "mask"):
+                for flow, scale in own.through(b, total, factor):
+                    yield argument, flow, scale
+
+
 def derive(graph: Graph) -> Backward:
     """The backward graph of one time step.
 
@@ -134,29 +152,16 @@ def derive(graph: Graph) -> Backward:
         contributions[result].add(b, b.node("cotangent", of=state), one)
 
     cotangent: dict[int, int] = {}
-    dense: list[Product] = []
-    diag: list[Product] = []
+    products: dict[str, list[Product]] = {"dense": [], "diag": []}
     for i in reversed(range(len(graph.nodes))):
         node = graph.nodes[i]
         if node.op in ("constant", "mask"):
             continue
         total = cotangent[i] = contributions[i].total(b)
-        if not node.args:
-            continue
-        if node.op == "dense":
-            dense.append(Product(node.of, node.args[0], total))
-            contributions[node.args[0]].add(b, b.product("dense_transposed", node.of, total), one)
-        elif node.op == "diag":
-            diag.append(Product(node.of, node.args[0], total))
-            contributions[node.args[0]].add(b, b.product("diag", node.of, total), one)
-        elif node.op == "mean":  # its transpose is itself: each unit has the mean of what reaches all of them
-            contributions[node.args[0]].add(b, b.mean(total), one)
-        else:
-            for argument, factor in zip(node.args, FACTORS[node.op](b, i, node), strict=True):
-                if graph.nodes[argument].op in ("constant", "mask"):
-                    continue
-                for flow, scale in contributions[i].through(b, total, factor):
-                    contributions[argument].add(b, flow, scale)
+        if node.op in products:
+            products[node.op].append(Product(node.of, node.args[0], total))
+        for argument, flow, scale in _flows(b, graph.nodes, i, total, contributions[i]):
+            contributions[argument].add(b, flow, scale)
 
     def of(op: str, names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
         position = {n.of: i for i, n in enumerate(graph.nodes) if n.op == op}
@@ -167,8 +172,8 @@ def derive(graph: Graph) -> Backward:
         graph=graph,
         states=tuple(c for _, c in of("state", graph.states)),
         inputs=of("input", used.input),
-        dense=tuple(sorted(dense, key=lambda p: used.dense.index(p.gate))),
-        diag=tuple(sorted(diag, key=lambda p: used.diag.index(p.gate))),
+        dense=tuple(sorted(products["dense"], key=lambda p: used.dense.index(p.gate))),
+        diag=tuple(sorted(products["diag"], key=lambda p: used.diag.index(p.gate))),
         vectors=of("vector", used.vector),
         cotangents=tuple(sorted(cotangent.items())),
         nodes=tuple(b.nodes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gatewise.engines.native.plan import TRANSPOSED_SUM, BackwardPlan, ForwardPlan
 from gatewise.engines.native.spell import Body, Names, StageFunction, bare, indent
@@ -196,9 +196,9 @@ class Emitter:
             had[i] = f"back{k}(i, p)"
         return had
 
-    def _backward_stage(self, stage: int) -> list[str]:
+    def _backward_leaves(self, stage: int, function: StageFunction) -> Callable[[int], str | None]:
+        """How a stage has what is not its own to compute; None for what it computes."""
         plan, nodes, count = self.backward, self.backward.nodes, len(self.graph.nodes)
-        function = StageFunction("b", BACKWARD_WIDTH if stage else 1)
         products = self._backward_products(stage, function)
 
         def had(i: int) -> str | None:
@@ -216,8 +216,13 @@ class Emitter:
                 return f"out.add(i, {later})" if state == 0 else later
             return products.get(i)
 
+        return had
+
+    def _backward_stage(self, stage: int) -> list[str]:
+        plan, nodes = self.backward, self.backward.nodes
+        function = StageFunction("b", BACKWARD_WIDTH if stage else 1)
+        had = self._backward_leaves(stage, function)
         states = [(s, i) for s, i in enumerate(plan.states) if plan.stage[i] == stage]
-        multiplied = {a for n in nodes if n.op == TRANSPOSED_SUM for a in n.args} | {i for _, i in plan.inputs}
         stored = [
             (kind, index, i)
             for kind, places in (("gradients", self.planes), ("temporaries", self.temporaries))
@@ -228,17 +233,10 @@ class Emitter:
         means = [(k, nodes[i].args[0]) for i, k in self.back_means.items() if plan.stage[i] == stage + 1]
         ends = [*(i for *_, i in stored), *(i for _, i in states), *sums, *(i for _, i in means)]
         body = Body(nodes, had, self.names, ends)
-        body.define_all(first=count)
+        body.define_all(first=len(self.graph.nodes))
         function.per_row += body.lines
         function.per_row += [f"b.means.add({k}, panel, at.row + i, {bare(body.value(i))});" for k, i in means]
-        for kind, index, i in stored:
-            function.per_row.append(function.store(kind, index, body.value(i)))
-            if kind == "gradients":
-                function.idle.append(function.store(kind, index, "vec{}"))
-            if kind == "gradients" and i in multiplied:
-                narrow = f"b.narrow_gradient({index}, panel, at.row + i, {{}});"
-                function.per_row.append(narrow.format(body.value(i)))
-                function.idle.append(narrow.format("vec{}"))
+        self._store_gradients(stored, body, function)
         function.per_row += [function.store("carried", s, body.value(i)) for s, i in states]
         output = self.graph.states[0]
         if any(nodes[i].op == "cotangent" and nodes[i].of == output and plan.stage[i] == stage for i in body.needed):
@@ -251,6 +249,19 @@ class Emitter:
         wanted = [(nodes[i].op, nodes[i].of) for i in sorted(body.needed) if nodes[i].op in ("diag", "vector")]
         function.per_panel += self._unit_vectors(wanted, "b")
         return function.lines(f"backward_{stage}", "Backward")
+
+    def _store_gradients(self, stored: Iterable[tuple[str, int, int]], body: Body, function: StageFunction) -> None:
+        """What later stages, and the products, read: (kind, index, node); the latter narrow too."""
+        plan = self.backward
+        multiplied = {a for n in plan.nodes if n.op == TRANSPOSED_SUM for a in n.args} | {i for _, i in plan.inputs}
+        for kind, index, i in stored:
+            function.per_row.append(function.store(kind, index, body.value(i)))
+            if kind == "gradients":
+                function.idle.append(function.store(kind, index, "vec{}"))
+            if kind == "gradients" and i in multiplied:
+                narrow = f"b.narrow_gradient({index}, panel, at.row + i, {{}});"
+                function.per_row.append(narrow.format(body.value(i)))
+                function.idle.append(narrow.format("vec{}"))
 
     def _forward_value(self, i: int, function: StageFunction) -> str | None:
         """How the backward pass has a forward value: in memory, or not (it is computed again)."""
