@@ -1,6 +1,8 @@
 """Reads what ``explain`` prints and computes with it: columns for vectors, one sample after the other."""
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,6 +91,16 @@ def sections(text: str) -> list[Rows]:
     return found
 
 
+@dataclass(frozen=True)
+class _Sections:
+    """The printed rows, compiled: (left, sign, right)."""
+
+    forward: list[Any]
+    backward: list[Any]
+    weights: list[Any]
+    coefficients: list[list[Any]]
+
+
 def by_printed_text(p: Problem) -> Values:
     """Outputs, final states and every gradient of a layer, from the printed text and nothing else of its graph."""
     forward, backward, weights, *coefficients = (
@@ -103,34 +115,8 @@ def by_printed_text(p: Problem) -> Values:
         assert left not in taken or sign == "←", f"{left} means two things"
         taken.add(left)
 
-    steps, batch, hidden = p.d_output.shape
-    samples: list[dict[str, np.ndarray]] = []
-    for b in range(batch):
-        state = {s: value[0, b, :, None].numpy() for s, value in zip(names, p.states, strict=True)}
-        scopes, outputs = [], []
-        for t in range(steps):
-            v = known | {"x_t": p.x[t, b, :, None].numpy()} | {f"{s}_{{t-1}}": value for s, value in state.items()}
-            _run(forward, v)
-            for rows in coefficients:
-                _check_again(rows, v)
-            state = {s: v[f"{s}_t"] for s in names}
-            scopes.append(v)
-            outputs.append(v[f"{names[0]}_t"])
-        sums = {left: np.zeros(1) for left, _, _ in weights}
-        given = {s: value[0, b, :, None].numpy() for s, value in zip(names, p.d_finals, strict=True)}
-        for t in reversed(range(steps)):
-            v = scopes[t] | {f"d{s}_t": value for s, value in given.items()}
-            v[f"d{names[0]}_t"] = v[f"d{names[0]}_t"] + p.d_output[t, b, :, None].numpy()
-            _run(backward, v)
-            given = {s: v[f"d{s}_{{t-1}}"] for s in names}
-            for left, _, right in weights:
-                sums[left] = sums[left] + _value(right, v)
-            scopes[t] = v
-        found = {f"d{s}_0": _full(value, hidden) for s, value in given.items()}
-        found |= {s: _full(value, hidden) for s, value in state.items()}
-        found |= {"output": np.stack([_full(h, hidden) for h in outputs])}
-        found |= {"dx": np.stack([_full(v.get("dx_t", 0.0), p.x.shape[2]) for v in scopes])}
-        samples.append(found | sums)
+    printed = _Sections(forward, backward, weights, coefficients)
+    samples = [_of_sequence(p, printed, known, b) for b in range(p.d_output.shape[1])]
 
     def gathered(name: str) -> np.ndarray:
         values = [sample[name] for sample in samples]
@@ -142,6 +128,36 @@ def by_printed_text(p: Problem) -> Values:
     known_gradients = {f"d{name}" for name in known}
     assert known_gradients == {left for left, _, _ in weights}
     return {name: torch.from_numpy(gathered(name).copy()) for name in samples[0]}
+
+
+def _of_sequence(p: Problem, printed: _Sections, known: dict[str, np.ndarray], b: int) -> dict[str, np.ndarray]:
+    """The sequence ``b`` by itself, forward and back."""
+    names, (steps, _, hidden) = p.layer.cell.states, p.d_output.shape
+    state = {s: value[0, b, :, None].numpy() for s, value in zip(names, p.states, strict=True)}
+    scopes, outputs = [], []
+    for t in range(steps):
+        v = known | {"x_t": p.x[t, b, :, None].numpy()} | {f"{s}_{{t-1}}": value for s, value in state.items()}
+        _run(printed.forward, v)
+        for coefficients in printed.coefficients:
+            _check_again(coefficients, v)
+        state = {s: v[f"{s}_t"] for s in names}
+        scopes.append(v)
+        outputs.append(v[f"{names[0]}_t"])
+    sums = {left: np.zeros(1) for left, _, _ in printed.weights}
+    given = {s: value[0, b, :, None].numpy() for s, value in zip(names, p.d_finals, strict=True)}
+    for t in reversed(range(steps)):
+        v = scopes[t] | {f"d{s}_t": value for s, value in given.items()}
+        v[f"d{names[0]}_t"] = v[f"d{names[0]}_t"] + p.d_output[t, b, :, None].numpy()
+        _run(printed.backward, v)
+        given = {s: v[f"d{s}_{{t-1}}"] for s in names}
+        for left, _, right in printed.weights:
+            sums[left] = sums[left] + _value(right, v)
+        scopes[t] = v
+    found = {f"d{s}_0": _full(value, hidden) for s, value in given.items()}
+    found |= {s: _full(value, hidden) for s, value in state.items()}
+    found |= {"output": np.stack([_full(h, hidden) for h in outputs])}
+    found |= {"dx": np.stack([_full(v.get("dx_t", 0.0), p.x.shape[2]) for v in scopes])}
+    return found | sums
 
 
 def _value(code, v: dict[str, np.ndarray]):

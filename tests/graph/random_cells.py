@@ -56,6 +56,27 @@ def random_cells(draw) -> type[Cell]:
     return type("RandomCell", (Cell,), {"gates": gates, "states": states, "vectors": ("v",), "step": step})
 
 
+def _compute(program, u, values, has_rows):
+    """Append what the operations and products of a program make of the values before, and whether each has rows."""
+
+    def add(value, *indices):
+        values.append(value)
+        has_rows.append(any(has_rows[i] for i in indices))
+
+    for name, *rest in program:
+        if name in OPERATIONS:
+            i, j = (k % n for k, n in zip(rest, (3, len(values)), strict=True))
+            i = max(0, len(values) - 1 - i)  # a late one, so that much is used in the end
+            used = (i, j) if name in BINARY else (i,)
+            add(OPERATIONS[name](values[i], values[j]), *used)
+        else:
+            gate, i = rest
+            connection = getattr(u if name == "dense" else u.diag, gate)
+            squash = i % 3 > 0
+            i %= len(values)
+            add(connection(torch.tanh(values[i]) if squash else values[i]), i)
+
+
 @strategies.composite
 def tangled_cells(draw) -> type[Cell]:
     """Random cells without a pattern in how things are connected.
@@ -78,23 +99,7 @@ def tangled_cells(draw) -> type[Cell]:
     def step(self, x, u, *given):
         values = [*(getattr(u.vector, v) for v in vectors), *(getattr(x, gate) for gate in inputs), *given]
         has_rows = [k >= len(vectors) for k in range(len(values))]  # a vector has one number a unit
-
-        def add(value, *indices):
-            values.append(value)
-            has_rows.append(any(has_rows[i] for i in indices))
-
-        for name, *rest in program:
-            if name in OPERATIONS:
-                i, j = (k % n for k, n in zip(rest, (3, len(values)), strict=True))
-                i = max(0, len(values) - 1 - i)  # a late one, so that much is used in the end
-                used = (i, j) if name in BINARY else (i,)
-                add(OPERATIONS[name](values[i], values[j]), *used)
-            else:
-                gate, i = rest
-                connection = getattr(u if name == "dense" else u.diag, gate)
-                squash = i % 3 > 0
-                i %= len(values)
-                add(connection(torch.tanh(values[i]) if squash else values[i]), i)
+        _compute(program, u, values, has_rows)
 
         def following(k, how, i):
             if how == "kept":
