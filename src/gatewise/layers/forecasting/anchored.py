@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ class Anchored(nn.Module):
         [4.0, 4.0]
     """
 
+    model: Any  # a ForecastingModel, or what is called as one
+
     def __init__(
         self, model: nn.Module, anchor: str, normalise: bool = False, season: int = 1, places: Sequence[int] = ()
     ) -> None:
@@ -78,6 +81,10 @@ class Anchored(nn.Module):
             targets = (targets - anchor) / scale
         output = self.model(past, history, known, share, targets)
         return anchor.unsqueeze(-1) + scale.unsqueeze(-1) * output
+
+    def forecast_from(self, state: Tensor, history: Tensor, known: Tensor) -> Tensor:
+        """The forecast (H, B, k, q) of a :class:`Direct` that is not normalised, from what it has read, (B, S)."""
+        return self._anchor(history, len(known)).unsqueeze(-1) + self.model.forecast_from(state, known)
 
     def _anchor(self, history: Tensor, horizon: int) -> Tensor:
         """(H, B, k)."""

@@ -63,4 +63,8 @@ class Direct(ForecastingModel):
     ) -> Tensor:
         self.check(past, history, known, targets)
         output, _ = self.encoder(self.encoder_input(past, history))
-        return self.head(self.dropout(last_state(output, self.encoder)), known)
+        return self.forecast_from(last_state(output, self.encoder), known)
+
+    def forecast_from(self, state: Tensor, known: Tensor) -> Tensor:
+        """The forecast (H, B, k, q) from what was read of the past, (B, S), and what is known of the steps to come."""
+        return self.head(self.dropout(state), known)

@@ -76,9 +76,14 @@ class ForecastingModel(nn.Module):
           fed with it while training (:class:`Seq2Seq`, :class:`AttentionSeq2Seq`); the others look at neither;
         - forecast: (H, B, k, q), along q from the lowest up.
 
+    Attributes:
+        anchored: whether the forecast is told from the last value already.
+
     Raises:
         UserError: an input of another shape.
     """
+
+    anchored = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

@@ -56,6 +56,8 @@ class Segment(ForecastingModel):
         torch.Size([96, 5, 7, 1])
     """
 
+    anchored = True
+
     def __init__(
         self,
         sizes: Sizes,
