@@ -81,6 +81,16 @@ def test_quantiles_that_are_too_wide_are_drawn_in():
     assert low < high
 
 
+def test_where_windows_are_few_all_steps_are_taken_together():
+    truth, predicted = drawn(np.random.default_rng(6), 5)
+    intervals = Intervals.fitted(truth, predicted[..., 1:2], 0.9)
+    radius = np.sort(np.abs(truth - predicted[..., 1]).reshape(-1, 2), 0)[18]  # the 19th of 20: 0.9 * 21 = 18.9
+    np.testing.assert_array_equal(intervals.radius, np.broadcast_to(radius, (4, 2)))
+    assert intervals.together
+    assert (intervals.vouched == 0.9).all()
+    assert not Intervals.fitted(*drawn(np.random.default_rng(6), 9), 0.9).together
+
+
 def test_coverage_is_counted_over_what_is_known():
     truth = np.array([[0.0, 1.0, np.nan, 9.0], [np.nan, 2.0, 2.0, 2.0]])[..., None]
     low, high = np.zeros((2, 4, 1)), np.array([[1.0, 1.0, 1.0, 4.0], [1.0, 2.0, 3.0, 1.0]])[..., None]

@@ -96,15 +96,20 @@ class Intervals:
     two are ŷ_low and ŷ_high: [ŷ_low − radius, ŷ_high + radius], with radius that of max(ŷ_low − y, y − ŷ_high)
     (conformalised quantile regression: Romano, Patterson and Candès 2019); it may be below 0.
 
+    Where there are too few windows to vouch for ``level`` at every step by itself, the scores of all steps are taken
+    together: a target's intervals then have one radius, and cover ``level`` over the horizon rather than at each step.
+
     Attributes:
         level: share of the truth that they are to cover.
         radius: (H, k) in standardised units.
         vouched: (H, k), the share that so many validation windows can vouch for: ``level``, or less.
+        together: whether the steps were taken together.
     """
 
     level: float
     radius: np.ndarray
     vouched: np.ndarray
+    together: bool = False
 
     @classmethod
     def fitted(cls, truth: np.ndarray, predicted: np.ndarray, level: float) -> Intervals:
@@ -112,7 +117,12 @@ class Intervals:
         low, high = predicted[..., 0], predicted[..., -1]
         scores = np.maximum(low - truth, truth - high)  # |y - ŷ| where both are one forecast
         radius, vouched = conformal_radius(np.moveaxis(scores, 1, 0), level)
-        return cls(level, radius, vouched)
+        if (vouched >= level).all():
+            return cls(level, radius, vouched)
+        horizon, _, targets = truth.shape
+        pooled = conformal_radius(scores.reshape(-1, targets), level)
+        radius, vouched = (np.broadcast_to(part, (horizon, targets)) for part in pooled)
+        return cls(level, radius, vouched, together=True)
 
     def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lower and the upper ends (H, N, k) around forecasts (H, N, k, q), which they never cross."""
@@ -122,7 +132,8 @@ class Intervals:
 
     def to_config(self) -> dict[str, Any]:
         """As plain numbers, for a file's metadata."""
-        return {"level": self.level, "radius": self.radius.tolist(), "vouched": self.vouched.tolist()}
+        parts = {"radius": self.radius.tolist(), "vouched": self.vouched.tolist()}
+        return {"level": self.level, **parts, "together": self.together}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], horizon: int, targets: int) -> Intervals:
@@ -134,11 +145,12 @@ class Intervals:
         try:
             level = float(config["level"])
             radius, vouched = (np.asarray(config[name], np.float64) for name in ("radius", "vouched"))
+            together = bool(config["together"])
         except (KeyError, TypeError, ValueError):
             raise UserError("its intervals are malformed; use another copy") from None
         if {radius.shape, vouched.shape} != {(horizon, targets)} or not 0 < level < 1 or np.isinf(radius).any():
             raise UserError("its intervals are malformed; use another copy")
-        return cls(level, radius, vouched)
+        return cls(level, radius, vouched, together)
 
 
 def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> dict[str, Any]:
