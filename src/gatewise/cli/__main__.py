@@ -5,6 +5,7 @@ from gatewise.cli import (  # noqa: F401  (each import adds its commands)
     classify,
     compare,
     doctor,
+    forecast,
     frames,
     inspect,
     predict,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,30 +90,27 @@ class ForecastTask:
             return {"loss": float("nan")}
         count = len(self.look)
         numbers = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
-        predicted, targets = [], []
-        for part, batch in forecast(model, self.look, numbers):
-            predicted.append(part)
-            targets.append(batch.targets)
-        loss = self.error(torch.cat(predicted, 1), torch.cat(targets, 1))
+        batches = map(self.look.batch, _parts(numbers))
+        pairs = [(predicted_by(model, batch), batch.targets) for batch in batches]
+        loss = self.error(*(torch.cat(parts, 1) for parts in zip(*pairs, strict=True)))
         return {"loss": loss.item()}
 
     def figures(self, loss: float) -> Mapping[str, float]:
         return {}
 
 
-def forecast(model: nn.Module, windows: Windows, numbers: np.ndarray) -> Lazy[tuple[Tensor, Batch]]:
-    """Forecasts (H, B, k, q) of these windows, some at a time, and the windows themselves."""
+def predicted_by(model: nn.Module, batch: Batch) -> Tensor:
+    """The forecasts (H, B, k, q) of windows, as the model gives them when it does not train."""
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        predicted = model(batch.past, batch.history, batch.known)
+    model.train(training)
+    return predicted
 
-    def part(i: int) -> tuple[Tensor, Batch]:
-        batch = windows.batch(numbers[i * AT_ONCE : (i + 1) * AT_ONCE])
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            predicted = model(batch.past, batch.history, batch.known)
-        model.train(training)
-        return predicted, batch
 
-    return Lazy(-(-len(numbers) // AT_ONCE), part)
+def _parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
+    return (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -155,18 +152,27 @@ def forecast_all(
         stride: from one window that is forecast to the next.
         progress: called with the number of windows just forecast.
     """
+    return gathered(lambda _, batch: predicted_by(model, batch), windows, season, stride, progress)
+
+
+def gathered(
+    predict: Callable[[np.ndarray, Batch], Tensor], windows: Windows, season: int, stride: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Forecasts:  # fmt: skip
+    """As :func:`forecast_all`, with forecasts by ``predict`` of windows' numbers and these windows."""
     numbers = np.arange(0, len(windows), stride)
     truth, predicted = [], []
     baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
-    for i, (part, batch) in enumerate(forecast(model, windows, numbers)):
-        past = _past(windows, numbers[i * AT_ONCE : (i + 1) * AT_ONCE], batch, season)
+    for some in _parts(numbers):
+        batch = windows.batch(some)
+        past = _past(windows, some, batch, season)
         for name, found in baselines.items():
             # A line is drawn through what the model looks back on, whatever the season.
             found.append(BASELINES[name](past if name == "seasonal_naive" else batch.history, windows.horizon, season))
         truth.append(batch.targets)
-        predicted.append(part)
+        predicted.append(predict(some, batch))
         if progress is not None:
-            progress(part.shape[1])
+            progress(len(some))
     joined = {name: torch.cat(found, 1).numpy() for name, found in baselines.items()}
     return Forecasts(windows.origins[numbers], torch.cat(truth, 1).numpy(), torch.cat(predicted, 1).numpy(), joined)
 

@@ -1,0 +1,212 @@
+"""Commands of the forecasting task: train, backtest, and what ``predict`` does with its runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.predict import PREDICTORS, Wanted
+from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.data import Table, read_table
+from gatewise.show.forecast_run import draw_forecast_run
+from gatewise.training import Run, finite, reporter
+from gatewise.training.checkpoint import write_text
+from gatewise.training.forecast_measure import FORECAST
+from gatewise.training.forecast_settings import ForecastSettings
+from gatewise.training.settings import settings_from
+from gatewise.training.table_file import check_table_file, write_table
+from gatewise.training.table_source import TableSource
+from gatewise.training.trained_forecaster import TrainedForecaster, load_forecast_run
+
+_MOST_TARGETS = 12
+"""Whose errors are told one by one."""
+
+
+@train_app.command(name="forecast")
+@with_settings(ForecastSettings)
+def train_forecast_command(
+    file: Annotated[
+        Path, Parameter(group=GROUPS["Data"], help="A table, a row a time step: .csv, .tsv, .parquet or .xlsx.")
+    ],
+    /,
+    *,
+    cell_file: CellFile = None,
+    out: Out = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a forecaster of one or more columns, measured beside naive, seasonal naive and drift.
+
+    It stops by itself when the validation part is forecast no better, after three minutes at the latest; `--minutes`
+    gives it another time. Ctrl-C saves; `gatewise resume RUN` goes on.
+    """
+    load_cell_file(cell_file)
+    settings = settings_from(ForecastSettings, chosen)
+    source = TableSource(file, settings.sheet)
+    carry_out("forecast", source, settings, out, cell_file, tensorboard, json_, quiet)
+
+
+@app.command(name="backtest")
+def backtest_command(
+    run: Annotated[Path, Parameter(help="The folder of a trained forecaster.")],
+    file: Annotated[
+        Path | None, Parameter(help="Another table, all of it (default: the test part of the one it was trained on).")
+    ] = None,
+    /,
+    *,
+    from_start: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Read every series once from its beginning, and forecast from the state at each origin; of `--model "
+            "direct --normalise off`.",
+        ),
+    ] = False,
+    sheet: Annotated[str | None, Parameter(help="Of an Excel file, by name.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Where the forecasts go: .csv, .parquet or .xlsx (default: RUN/backtest.csv).")
+    ] = None,
+    cell_file: CellFile = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Roll the origin over the test part a step at a time, and forecast from each.
+
+    Writes a row for each origin and step, and beside them, as .json, the figures.
+    """
+    load_cell_file(cell_file)
+    trained = load_forecast_run(run)
+    path = out or trained.run.folder / "backtest.csv"
+    check_table_file(path)
+    with reporter(quiet) as report:
+        table = None if file is None else _read(trained, file, sheet, report.say)
+        found = trained.backtest(table, from_start, say=report.say)
+    if found.learned:
+        print(f"note: {found.learned:.0%} of what is forecast lies in the time that the run has learned from")
+    write_table(found.frame, path)
+    figures = finite({"windows": len(found.forecasts.origins), "from_start": from_start, **found.figures})
+    write_text(path.with_suffix(".json"), json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    _tell_figures(figures, trained.recorded.preparation.target_names)
+    print(f"{len(found.forecasts.origins):,} origins, {trained.extent.horizon} steps from each: {path}")
+    if json_:
+        print(json.dumps(figures))
+
+
+def _read(trained: TrainedForecaster, file: Path, sheet: str | None, say: Any = lambda line: None) -> Table:
+    """A new table; of a workbook, the sheet of the same name where none is named."""
+    recorded = trained.run.read_config()["data"].get("sheet", "")
+    workbook = file.suffix.lower() in (".xlsx", ".xlsm")
+    return read_table(file, (recorded if workbook else "") if sheet is None else sheet, say)
+
+
+def _predict(run: Run, wanted: Wanted) -> str:
+    """The steps past the end of a table."""
+    wanted.refuse_others("sheet")
+    check_table_file(wanted.out)
+    trained = load_forecast_run(run.folder)
+    with reporter(quiet=True) as report:
+        table = None if wanted.data is None else _read(trained, wanted.data, wanted.sheet, report.say)
+        frame = trained.predict(table, report.say)
+    if wanted.out.suffix.lower() == ".csv":
+        frame = trained.written(frame)
+    write_table(frame, wanted.out)
+    return f"{trained.extent.horizon} steps after {wanted.data or 'the table it was trained on'}: {wanted.out}"
+
+
+def _tell(run: Run, summary: dict[str, Any]) -> None:
+    if summary["test"] is None and "validation" not in summary:
+        print("nothing was held out: what the forecasts are worth was not measured")
+        return
+    _tell_figures(summary, summary["targets"])
+    if summary["test"] is None:
+        return
+    print(f"forecasts  {run.folder / 'predictions.csv'}")
+    print(f"pictures   {', '.join(str(run.folder / f'{name}.png') for name in ('forecast', 'horizon', 'residuals'))}")
+
+
+def _tell_figures(figures: Mapping[str, Any], targets: Any) -> None:
+    """The model's errors beside those of forecasts without learning, coverage, and what to think of it."""
+    own = figures["test"] or figures["validation"]
+    trees = {FORECAST: own, **figures["baselines"]}
+    several = len(targets) > 1
+    part = (
+        "test part" if figures["test"] else "validation part (on which the weights were chosen; there is no test part)"
+    )
+    print(f"{part}{'' if not several else f', mean of {len(targets)} targets'}, in standard deviations of training")
+    for name, found in trees.items():
+        print(f"  {_words(name):16}{_said(found['standardised']['mean'], ('mse', 'rmse', 'mae', 'r2'))}")
+    print("in the table's own units")
+    for target in targets[:_MOST_TARGETS]:
+        for name, found in trees.items():
+            metrics = found["original"].get(target, found["original"].get(f"{target} (column)"))
+            named = f"{target}: " if several else ""
+            print(f"  {named}{_words(name):16}{_said(metrics, ('rmse', 'mae', 'mape', 'smape'))}")
+    if len(targets) > _MOST_TARGETS:
+        print(f"  and {len(targets) - _MOST_TARGETS} more: see summary.json")
+    _tell_coverage(figures, targets)
+    for line in verdicts(figures):
+        print(line)
+
+
+def _tell_coverage(figures: Mapping[str, Any], targets: Any) -> None:
+    found = figures.get("intervals")
+    if not found or found["coverage"] is None:
+        return
+    steps = [share for share in found["coverage_per_horizon"] if share is not None]
+    width = found["original"][targets[0]]["mean_width"]
+    print(
+        f"{found['level']:.0%} intervals cover {found['coverage']:.1%} of the test part, {min(steps):.1%} to "
+        f"{max(steps):.1%} by step; mean width {width:.4g} of {targets[0]} ({found['method']})"
+    )
+
+
+def verdicts(figures: Mapping[str, Any]) -> list[str]:
+    """In words: whether the forecast is better than each of the baselines, and at how many steps."""
+    own = (figures["test"] or figures["validation"])["standardised"]["mean"]["mse"]
+    steps = figures["per_horizon"]["standardised"]
+    lines = []
+    for name, found in figures["baselines"].items():
+        other = found["standardised"]["mean"]["mse"]
+        if own is None or other is None:
+            continue
+        ratio = math.sqrt(own / other) if other else math.inf
+        pairs = [(a, b) for a, b in zip(steps[FORECAST], steps[name], strict=True) if None not in (a, b)]
+        better = sum(a < b for a, b in pairs)
+        share = "at every step" if better == len(pairs) else f"at {better} of {len(pairs)} steps"
+        if ratio < 1:
+            lines.append(f"better than {_words(name)} by {1 - ratio:.1%} of its RMSE, {share}")
+        else:
+            lines.append(
+                f"WARNING: NOT better than {_words(name)}: {ratio - 1:.1%} more RMSE, better {share}; take "
+                f"{_words(name)}, or train longer, with other settings or more data"
+            )
+    return lines
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _said(metrics: Mapping[str, float | None], names: tuple[str, ...]) -> str:
+    percent = {"mape": " %", "smape": " %"}
+    parts = []
+    for name in names:
+        value = metrics[name]
+        shown = "-" if value is None else f"{value:.4g}{percent.get(name, '')}"
+        parts.append(f"{name.upper().replace('SMAPE', 'sMAPE')} {shown:10}")
+    return " ".join(parts).rstrip()
+
+
+PREDICTORS["forecast"] = _predict
+ENDINGS["forecast"] = Ending(
+    draw_forecast_run, _tell, lambda _: ("predict {run} --out forecast.csv", "backtest {run}", "explain {cell}")
+)

@@ -1,0 +1,179 @@
+"""``train forecast`` from end to end: table, model, intervals, what it is worth beside forecasts without learning."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatewise.data.windows import Windows
+from gatewise.engines import which
+from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
+from gatewise.tasks.intervals import Intervals
+from gatewise.training.checkpoint import read_about, write_text
+from gatewise.training.forecast_data import Extent, columns_of, roles_of, windows_of
+from gatewise.training.forecast_measure import figures, forecasts_frame, horizon_frame
+from gatewise.training.forecast_model import Form, build, model_config, suited_form, target_channels
+from gatewise.training.forecast_settings import ForecastSettings
+from gatewise.training.learner import torch_learner
+from gatewise.training.lifecycle import Job
+from gatewise.training.memory import check_memory
+from gatewise.training.prepared_table import PreparedTable, prepare_table
+from gatewise.training.progress import Reporter
+from gatewise.training.run import Run
+from gatewise.training.table_file import write_table
+from gatewise.training.table_source import TableSource, same_table
+from gatewise.training.trained_forecaster import INTERVALS, TrainedForecaster, forecaster, load_forecast_run
+from gatewise.training.weights import check_equations, fingerprint
+
+PREDICTIONS = "predictions.csv"
+"""The file in a run's folder with forecasts of the test part."""
+
+HORIZON = "horizon.csv"
+"""And with the errors of every step."""
+
+_MOST_VALUES, _MOST_ROWS = 20_000_000, 50_000
+"""Values that are measured, and rows of the file of predictions; of more, windows are left out at even distances."""
+
+
+class ForecastTraining:
+    """Forecasters of tables."""
+
+    name = "forecast"
+    settings = ForecastSettings
+
+    def source(self, data: dict[str, Any]) -> TableSource:
+        return TableSource.from_config(data)
+
+    def prepare(
+        self, source: TableSource, settings: ForecastSettings, run: Run | None, say: Callable[[str], None]
+    ) -> Job:
+        table = source.read(say) if run is None else same_table(run, source, say)
+        prepared = prepare_table(
+            table, settings, lambda series: roles_of(series, settings), columns_of(settings), settings.calendar, say
+        )
+        extent = Extent.of(settings, prepared)
+        train, look, test = (windows_of(prepared, extent, part) for part in ("train", "validation", "test"))
+        for windows, wanted in zip((train, look, test), settings.parts().parts, strict=True):
+            if wanted:
+                windows.require()
+        task = ForecastTask(train, look, settings.batch, settings.criterion, settings.levels, settings.seed)
+        config = model_config(settings, prepared.preparation, extent.lookback, extent.horizon)
+        plain = Form("none", False, extent.season, target_channels(prepared.preparation))
+        about = {"model": config, "form": asdict(plain)}
+        check_memory(lambda: build(about), f"--hidden {settings.hidden} --layers {settings.layers}")
+        which(build(about, settings))  # an engine that cannot run this is refused here, before anything is written
+        about["form"] = self._form(settings, task, config, plain, run, say)
+        torch.manual_seed(settings.seed)
+        model = build(about, settings)
+        if run is not None and run.last_file.exists():
+            check_equations(run.last_file, model)
+        about |= {
+            "equations": fingerprint(model), "extent": asdict(extent), "quantiles": settings.quantiles,
+            "learned_until": _learned_until(prepared), **prepared.recorded.to_config(),
+        }  # fmt: skip
+
+        def measure(run: Run, report: Reporter, check: Callable[[], None]) -> Mapping[str, Any]:
+            return _measure(run, settings, prepared, extent, report, check)
+
+        learner = torch_learner(model, task, settings)
+        name = f"{source.name}-{settings.model}-{'-'.join(settings.cells)}"
+        introduction = _introduction(settings, prepared, extent, task, test)
+        return Job(name, source.to_config(table), learner, which(model), about, introduction, measure)
+
+    def _form(
+        self, settings: ForecastSettings, task: ForecastTask, config: Mapping[str, Any], plain: Form, run: Run | None,
+        say: Callable[[str], None],
+    ) -> dict[str, Any]:  # fmt: skip
+        """As it was chosen when the run was begun."""
+        if run is not None and run.last_file.exists():
+            return read_about(run.last_file)[0]["form"]
+        return asdict(suited_form(settings, task, config, plain, say))
+
+    def load(self, run: Run) -> TrainedForecaster:
+        return load_forecast_run(run.folder)
+
+
+def _learned_until(prepared: PreparedTable) -> str:
+    """When the validation part of the series that goes farthest ends; "" without times."""
+    ends = [
+        series.times[prepared.preparation.split.cuts(len(series)).validation - 1]
+        for series in prepared.series.series
+        if series.times is not None
+    ]
+    return str(max(ends)) if ends else ""
+
+
+def _introduction(
+    settings: ForecastSettings, prepared: PreparedTable, extent: Extent, task: ForecastTask, test: Windows
+) -> list[str]:
+    made, series = prepared.preparation, prepared.series
+    names = made.target_names
+    targets = ", ".join(names) if len(names) <= 5 else f"{len(names)} targets"
+    several = "" if len(series.series) == 1 else f" of {len(series.series)} series"
+    look = 0 if task.look is None else len(task.look)
+    lines = [
+        f"forecasting {targets}{several}: {extent.horizon} steps from {extent.lookback} of {made.input_size} features, "
+        f"a season of {extent.season}; windows: {len(task.train):,} to learn, {look:,} to choose, {len(test):,} to "
+        f"measure; {settings.model}, {settings.cell}, {settings.layers} x {settings.hidden}"
+    ]
+    enough = math.ceil(1 / (1 - settings.interval)) - 1 if settings.interval else 0
+    if settings.interval and look < enough:
+        lines.append(
+            f"{look} validation windows are too few for {settings.interval:.0%} intervals of every step by itself, "
+            f"{enough} would be enough: all steps get the same width"
+        )
+    return lines
+
+
+def _measure(
+    run: Run, settings: ForecastSettings, prepared: PreparedTable, extent: Extent, report: Reporter,
+    check: Callable[[], None],
+) -> Mapping[str, Any]:  # fmt: skip
+    """Fit the intervals on the validation part; measure on the test part, beside forecasts without learning."""
+    trained = forecaster(run, None)
+    validation, test = (windows_of(prepared, extent, part) for part in ("validation", "test"))
+    made, quantiles = prepared.preparation, settings.levels
+    form = read_about(run.weights_file)[0]["form"]
+    summary: dict[str, Any] = {
+        **asdict(extent), "targets": list(made.target_names), "model": settings.model, "anchor": form["anchor"],
+        "normalise": form["normalise"], "windows": {"validation": len(validation), "test": len(test)}, "test": None,
+    }  # fmt: skip
+    intervals = None
+    with report.counting("measuring what is held out", len(validation) + len(test)) as counted:
+
+        def progress(amount: int) -> None:
+            counted(amount)
+            check()
+
+        if len(validation):
+            found = _forecasts(trained, validation, progress)
+            if settings.interval:
+                intervals = Intervals.fitted(found.truth, found.predicted, settings.interval)
+                write_text(run.folder / INTERVALS, json.dumps(intervals.to_config()) + "\n")
+            told = figures(found, None, (), made)
+            summary |= {"validation": told.pop("test"), **told}
+        if len(test):
+            found = _forecasts(trained, test, progress)
+            told = figures(found, intervals, quantiles, made)
+            summary |= told
+            frame = forecasts_frame(_thinned(found), intervals, quantiles, made, prepared.series)
+            write_table(frame, run.folder / PREDICTIONS)
+            write_table(horizon_frame(told), run.folder / HORIZON)
+    return summary
+
+
+def _forecasts(trained: TrainedForecaster, windows: Windows, progress: Callable[[int], None]) -> Forecasts:
+    values = len(windows) * trained.extent.horizon * len(trained.recorded.preparation.target_names)
+    return forecast_all(trained.model, windows, trained.extent.season, math.ceil(values / _MOST_VALUES), progress)
+
+
+def _thinned(forecasts: Forecasts) -> Forecasts:
+    """All, or, of many, one in a horizon: every step of time is then forecast once."""
+    horizon = len(forecasts.truth)
+    return forecasts.every(horizon if np.size(forecasts.truth) > _MOST_ROWS else 1)

@@ -1,0 +1,389 @@
+"""Training forecasts from end to end: what is written, what is measured, resuming to the bit, what is refused."""
+
+import json
+import re
+import shutil
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from forecast_tables import demand, written  # type: ignore[import-not-found]
+
+from gatewise import UserError, load
+from gatewise.data import read_table
+from gatewise.training import TRAININGS, Run, Watch, fit, forecast_model, resume
+from gatewise.training import learner as learners
+from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training.forecast_settings import ForecastSettings
+from gatewise.training.lifecycle import train
+from gatewise.training.progress import Silent
+from gatewise.training.settings import settings_from
+from gatewise.training.table_source import TableSource
+
+SMALL = {
+    "target": "load", "lookback": 12, "horizon": 4, "season": 6, "hidden": 8, "batch": 16, "epochs": 3, "threads": 1,
+    "lr": 0.01, "anchor": "last", "normalise": "off",
+}  # fmt: skip
+
+
+def settings_of(**chosen) -> ForecastSettings:
+    return settings_from(ForecastSettings, SMALL | chosen)
+
+
+def trained_on(path, folder, **chosen):
+    return train(TRAININGS["forecast"], TableSource(path), settings_of(**chosen), folder)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return written(demand(), tmp_path_factory.mktemp("table") / "demand.csv")
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory) -> tuple[Run, dict]:
+    return trained_on(table, tmp_path_factory.mktemp("a") / "run", known="plan", calendar=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_trials():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast_model, "STEPS", 20)
+        yield
+
+
+QUANTILES = {
+    "target": "load,heat", "quantiles": "0.2,0.5,0.8", "dropout": 0.2, "anchor": "auto", "normalise": "auto",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def quantiles(table, tmp_path_factory) -> tuple[Run, dict]:
+    return trained_on(table, tmp_path_factory.mktemp("q") / "run", **QUANTILES)
+
+
+def metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    error = predicted - truth
+    mse = np.mean(error**2)
+    return {"mse": mse, "rmse": np.sqrt(mse), "mae": np.abs(error).mean(), "r2": 1 - mse / truth.var()}
+
+
+def test_the_summary_is_of_the_test_part_and_can_be_computed_again(trained):
+    run, summary = trained
+    assert json.loads(run.summary_file.read_text()) == summary
+    assert (summary["task"], summary["windows"]["test"]) == ("forecast", 29)
+    load_of, train_rows = demand()["load"].to_numpy(), 112
+    mean, deviation = load_of[:train_rows].mean(), load_of[:train_rows].std()
+    made = pl.read_csv(run.folder / "predictions.csv", try_parse_dates=True)
+    assert made.height == 29 * 4
+    origins = np.repeat(np.arange(127, 156), 4)  # the last known row of each window: the test part begins at row 128
+    steps = np.tile(np.arange(1, 5), 29)
+    times = demand()["time"].to_numpy()
+    np.testing.assert_array_equal(made["origin"].to_numpy(), times[origins])
+    np.testing.assert_array_equal(made["time"].to_numpy(), times[origins + steps])
+    truth = load_of[origins + steps]
+    np.testing.assert_allclose(made["observed"].to_numpy(), truth, rtol=1e-5)
+    guesses = {
+        "forecast": made["predicted"].to_numpy(), "naive": load_of[origins],
+        "seasonal_naive": load_of[origins + steps - 6],
+        "drift": load_of[origins] + steps * (load_of[origins] - load_of[origins - 11]) / 11,
+    }  # fmt: skip
+    for name, guess in guesses.items():
+        tree = summary["test"] if name == "forecast" else summary["baselines"][name]
+        for metric, value in metrics(truth, guess).items():
+            assert tree["original"]["load"][metric] == pytest.approx(value, rel=1e-4), (name, metric)
+        for metric, value in metrics((truth - mean) / deviation, (guess - mean) / deviation).items():
+            assert tree["standardised"]["mean"][metric] == pytest.approx(value, rel=1e-4), (name, metric)
+        by_step = np.sqrt(((guess - truth) ** 2).reshape(29, 4).mean(0))
+        np.testing.assert_allclose(summary["per_horizon"]["original"]["load"][name], by_step, rtol=1e-4)
+        np.testing.assert_allclose(summary["per_horizon"]["standardised"][name], by_step / deviation, rtol=1e-4)
+        if name != "forecast":
+            np.testing.assert_allclose(made[name].to_numpy(), guess, rtol=1e-4)
+    horizon = pl.read_csv(run.folder / "horizon.csv").filter(pl.col("units") == "original")
+    np.testing.assert_allclose(horizon["drift"].to_numpy(), summary["per_horizon"]["original"]["load"]["drift"])
+
+
+def test_intervals_are_fitted_on_the_validation_part_and_measured_on_the_test_part(trained):
+    run, summary = trained
+    made = pl.read_csv(run.folder / "predictions.csv")
+    low, high, predicted, observed = (
+        made[name].to_numpy().reshape(29, 4) for name in ("low", "high", "predicted", "observed")
+    )
+    inside = (low <= observed) & (observed <= high)
+    found = summary["intervals"]
+    assert found["coverage"] == pytest.approx(inside.mean())
+    np.testing.assert_allclose(found["coverage_per_horizon"], inside.mean(0))
+    assert found["original"]["load"]["mean_width"] == pytest.approx((high - low).mean(), rel=1e-5)
+    # 13 validation windows: the 13th of 13 scores, ceil(14 * 0.9). Forecast anew by the model, a window at a time.
+    forecaster, scores = load(run.folder), []
+    for origin in range(111, 124):
+        future = demand()[: origin + 5].with_columns(
+            pl.when(pl.int_range(pl.len()) > origin).then(None).otherwise("load").alias("load")
+        )
+        again = forecaster.predict(as_table(future, run.folder.parent))
+        scores.append(np.abs(again["load"].to_numpy() - demand()["load"].to_numpy()[origin + 1 : origin + 5]))
+    np.testing.assert_allclose(((high - low) / 2)[0], np.max(scores, 0), rtol=1e-3)
+    np.testing.assert_allclose(((high + low) / 2), predicted, rtol=1e-5)
+
+
+def as_table(frame, folder):
+    return read_table(written(frame, folder / "new.csv"))
+
+
+def test_it_learns(table, tmp_path):
+    run, summary = trained_on(
+        table, tmp_path / "run", known="plan", epochs=40, hidden=16, anchor="seasonal", dropout=0.0, interval=0.0
+    )
+    own, others = summary["test"], summary["baselines"]
+    assert own["original"]["load"]["rmse"] < 0.8 * min(one["original"]["load"]["rmse"] for one in others.values())
+    assert "intervals" not in summary
+    assert not (run.folder / "intervals.json").exists()
+    assert load(run.folder).predict(as_table(demand().with_columns(load=ended(156)), tmp_path)).columns == [
+        "time", "step", "load",
+    ]  # fmt: skip
+
+
+def ended(row: int) -> pl.Expr:
+    """The load, of which nothing is known from this row on."""
+    return pl.when(pl.int_range(pl.len()) >= row).then(None).otherwise("load")
+
+
+def test_the_future_is_told_in_the_table_s_own_time(trained, tmp_path):
+    forecaster = load(trained[0].folder)
+    frame = demand(164)
+    new = as_table(frame.with_columns(load=ended(160), heat=pl.lit(None, pl.Float64)).head(164), tmp_path)
+    with pytest.raises(UserError, match=r"new.csv: row \d+ has nothing in column 'heat', and the forecast looks back"):
+        forecaster.predict(new)
+    new = as_table(frame.with_columns(load=ended(160)), tmp_path)
+    found = forecaster.predict(new)
+    assert found.columns == ["time", "step", "load", "load_low", "load_high"]
+    np.testing.assert_array_equal(found["time"].to_numpy(), frame["time"].to_numpy()[160:])
+    # By hand: standardise, run the network, undo.
+    made, values = forecaster.recorded.preparation, frame.drop("time").to_numpy()
+    prepared = forecaster.recorded.read(as_table(frame, tmp_path))
+    encoded = prepared.encoded
+    rows, ahead = np.arange(148, 160)[:, None], np.arange(160, 164)[:, None]
+    parts = (encoded.past(rows), encoded.history(rows), encoded.known(ahead))
+    with torch.no_grad():
+        output = forecaster.model(*map(torch.from_numpy, parts))[:, 0, 0, 0].numpy()
+    mean, deviation = demand()["load"][:112].mean(), demand()["load"].to_numpy()[:112].std()
+    np.testing.assert_allclose(found["load"].to_numpy(), mean + deviation * output, rtol=1e-5)
+    assert made.target_names == ("load",)
+    assert values.shape == (164, 3)
+
+
+def test_what_is_known_of_the_future_must_be_there(trained, table, tmp_path):
+    forecaster = load(trained[0].folder)
+    with pytest.raises(
+        UserError, match="2024-01-07T16:00:00 has nothing in column 'plan', which the run knows of the 4"
+    ):
+        forecaster.predict()
+    short = as_table(demand(162).with_columns(load=ended(160)), tmp_path)
+    with pytest.raises(
+        UserError, match=r"2024-01-07T18:00:00 has nothing in column 'plan'.*add rows after the last target"
+    ):
+        forecaster.predict(short)
+
+
+def test_another_table_must_have_the_columns_and_the_steps_of_the_first(trained, tmp_path):
+    forecaster = load(trained[0].folder)
+    for frame, message in (
+        (demand().drop("heat"), "no column 'heat', which the run was trained with"),
+        (demand()[::2], "1h"),
+        (demand(9), r"new.csv: 9 rows up to the last target, and the run looks back on 12; give more rows"),
+    ):
+        with pytest.raises(UserError, match=message):
+            forecaster.predict(as_table(frame, tmp_path))
+    other = demand().with_columns(pl.lit("warm").alias("heat"))
+    with pytest.raises(UserError, match="heat"):
+        forecaster.predict(as_table(other, tmp_path))
+
+
+def test_quantiles_are_in_order_and_their_intervals_are_measured(quantiles):
+    run, summary = quantiles
+    made = pl.read_csv(run.folder / "predictions.csv")
+    assert (made["q0.2"] <= made["q0.5"]).all()
+    assert (made["q0.5"] <= made["q0.8"]).all()
+    assert made["predicted"].equals(made["q0.5"].alias("predicted"))
+    assert summary["intervals"]["method"] == "conformalised quantiles"
+    for q, found in summary["quantiles"].items():
+        assert found["share_below"] == pytest.approx((made["observed"] <= made[f"q{q}"]).mean(), abs=0.01)
+    radius = (made["q0.2"] - made["low"]).to_numpy().reshape(29, 4, 2)
+    np.testing.assert_allclose(radius, np.broadcast_to(radius[:1], radius.shape), rtol=1e-3, atol=1e-4)
+    endings = ("", "_low", "_high", "_q0.2", "_q0.5", "_q0.8")
+    columns = ["time", "step", *(f"{target}{ending}" for target in ("load", "heat") for ending in endings)]
+    assert load(run.folder).predict().columns == columns
+
+
+class Killed(BaseException):
+    """As abrupt as can be had without a second process."""
+
+
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(quantiles, table, tmp_path, monkeypatch):
+    whole, expected = quantiles
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    step, left = learners.TorchLearner.step, iter(range(4 * 20 + 7))  # four forms are tried first
+
+    def dying(*arguments):
+        if next(left, None) is None:
+            raise Killed
+        return step(*arguments)
+
+    monkeypatch.setattr(learners.TorchLearner, "step", dying)
+    with pytest.raises(Killed):
+        trained_on(table, tmp_path / "torn", **QUANTILES)
+    monkeypatch.setattr(learners.TorchLearner, "step", step)
+    torch.manual_seed(99)
+    run, summary = resume(tmp_path / "torn")
+    for file in ("weights_file", "last_file", "best_file"):
+        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    timed = ("seconds", "samples_per_second")
+    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    for name in ("predictions.csv", "horizon.csv", "intervals.json"):
+        assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_the_form_that_learns_fastest_is_taken_and_said(table, tmp_path):
+    said = []
+
+    class Heard(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    chosen = settings_of(anchor="auto", normalise="auto", epochs=1)
+    run, summary = train(TRAININGS["forecast"], TableSource(table), chosen, tmp_path / "run", Watch(Heard()))
+    told = next(line for line in said if line.startswith("forecasts from"))
+    best, *others = (float(number) for number in re.findall(r"(?:is|they are|standardised) (\d+\.\d+)", told))
+    assert len(others) == 3
+    assert best <= min(others)
+    words = {"last": "from the last value", "seasonal": "from the last season's value"}[summary["anchor"]]
+    assert told.startswith(f"forecasts {words}, windows {'standardised' if summary['normalise'] else 'as they are'}: ")
+    form = read_about(run.weights_file)[0]["form"]
+    assert (form["anchor"], form["normalise"]) == (summary["anchor"], summary["normalise"])
+
+
+def test_a_model_with_an_anchor_of_its_own_is_not_tried(table, tmp_path):
+    _, summary = trained_on(
+        table, tmp_path / "run", model="segment", segment=3, anchor="auto", normalise="auto", epochs=1
+    )
+    assert (summary["anchor"], summary["normalise"], summary["steps"]) == ("none", False, 7)
+
+
+def test_without_a_test_part_the_validation_part_is_measured_and_nothing_written(table, tmp_path):
+    run, summary = trained_on(table, tmp_path / "run", split="0.8,0.2,0", epochs=1)
+    assert summary["test"] is None
+    assert summary["validation"]["original"]["load"]["rmse"] > 0
+    assert set(summary["baselines"]) == {"naive", "seasonal_naive", "drift"}
+    assert not (run.folder / "predictions.csv").exists()
+    assert load(run.folder).predict()["load_low"].null_count() == 0
+
+
+def test_several_series_are_forecast_each_after_its_own_end(tmp_path):
+    frame = pl.concat([demand(120).with_columns(site=pl.lit("北")), demand(100).with_columns(site=pl.lit("b"))])
+    path = written(frame, tmp_path / "sites.csv")
+    run, summary = trained_on(path, tmp_path / "run", series="site", epochs=1)
+    assert summary["windows"]["test"] == (24 - 3) + (20 - 3)
+    made = pl.read_csv(run.folder / "predictions.csv")
+    assert made["series"].unique(maintain_order=True).to_list() == ["北", "b"]
+    found = load(run.folder).predict()
+    assert found["site"].to_list() == ["北"] * 4 + ["b"] * 4
+    times = np.datetime64("2024-01-01T00", "us") + np.array([*range(120, 124), *range(100, 104)]).astype("m8[h]")
+    np.testing.assert_array_equal(found["time"].to_numpy(), times)
+
+
+def test_a_table_without_time_counts_its_rows(tmp_path):
+    path = written(demand().drop("time"), tmp_path / "a.csv")
+    run, _ = trained_on(path, tmp_path / "run", epochs=1)
+    made = pl.read_csv(run.folder / "predictions.csv")
+    assert made["time"][:5].to_list() == [130, 131, 132, 133, 131]  # row 1 is the header
+    assert made["origin"][0] == 129
+    found = load(run.folder).predict()
+    assert found["row"].to_list() == [162, 163, 164, 165]
+
+
+def test_gaps_are_skipped_and_never_count(tmp_path):
+    frame = demand().with_columns(
+        load=pl.when(pl.int_range(pl.len()).is_in([20, 21, 140, 141, 159])).then(None).otherwise("load")
+    )
+    path = written(frame, tmp_path / "a.csv")
+    for policy, windows in (("interpolate", 29), ("mask", 29), ("drop", 29 - 13)):  # 13 look back on the gap
+        run, summary = trained_on(path, tmp_path / policy, missing=policy, epochs=1)
+        made = pl.read_csv(run.folder / "predictions.csv")
+        assert summary["windows"]["test"] * 4 == made.height
+        assert summary["windows"]["test"] == windows
+        assert made.filter(pl.col("observed").is_null())["time"].n_unique() == 3
+        error = (made["predicted"] - made["observed"]).drop_nulls().to_numpy()
+        assert summary["test"]["original"]["load"]["mse"] == pytest.approx((error**2).mean(), rel=1e-4)
+        assert np.isfinite(summary["baselines"]["seasonal_naive"]["original"]["load"]["mse"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"lookback": 100, "horizon": 20}, r"the train part has 112 rows, and a window wants 120: 100 to look back on"),
+        ({"horizon": 40}, r"the validation part has 16 rows, and a window wants 52: 12 to look back on and 40"),
+        ({"season": 130}, "--season 130: the training part has 112 rows"),
+        ({"season": 13, "anchor": "seasonal"}, "--anchor seasonal: a season of 13 steps is longer than --lookback 12"),
+        ({"target": "lod"}, "--target lod: .*demand.csv has no such column; did you mean 'load'?"),
+        ({"target": ""}, "say which column to forecast, --target NAME or all: load, heat, plan"),
+        ({"known": "plann"}, "--known plann: .* did you mean 'plan'?"),
+        ({"inputs": "hat"}, "no column 'hat'; did you mean 'heat'?"),
+        ({"engine": "scan"}, "engine 'scan' cannot run this"),
+    ],
+    ids=str,
+)
+def test_what_a_table_does_not_allow_is_refused_before_anything_is_written(table, tmp_path, chosen, message):
+    with pytest.raises(UserError, match=message):
+        trained_on(table, tmp_path / "run", **chosen)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"horizon": 0}, "--horizon 0: want a number above 0"),
+        ({"lookback": 0}, "--lookback 0: want a number above 0"),
+        ({"known": "load"}, "--known load: is a target, whose future is not known"),
+        ({"quantiles": "0.5,1.2"}, "--quantiles 0.5,1.2: 1.2 is not between 0 and 1"),
+        ({"quantiles": "0.9,0.5,0.1"}, "--quantiles 0.9,0.5,0.1: want them in rising order"),
+        ({"quantiles": "0.1,0.9"}, "--quantiles 0.1,0.9: want 0.5, which stands for the forecast"),
+        ({"quantiles": "0.1,0.5,0.9", "loss": "mse"}, "--loss mse: quantiles are learned by pinball"),
+        ({"loss": "pinball"}, "--loss pinball: is of quantiles; give them too"),
+        ({"loss": "hubr"}, "--loss hubr: did you mean 'huber'?"),
+        ({"model": "dirct"}, "--model dirct: did you mean 'direct'?"),
+        ({"segment": 4}, "--segment: --model direct has none; leave it out, or take --model segment"),
+        ({"model": "segment", "bidirectional": True}, "--bidirectional: --model segment has none"),
+        ({"interval": 1.0}, "--interval 1.0: want a share"),
+        ({"split": "0.8,0,0.2", "patience": 0}, "--split 0.8,0,0.2: intervals are fitted on the validation part"),
+        ({"split": "0.8,0,0.2", "interval": 0.0}, "--patience 8: nothing is held out to look at"),
+    ],
+    ids=str,
+)
+def test_bad_settings_name_the_option(chosen, message):
+    with pytest.raises(UserError) as caught:
+        settings_of(**chosen)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_file_that_is_not_whole_is_refused(trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0].folder, folder)
+    (folder / "intervals.json").write_text('{"level": 0.9}')
+    with pytest.raises(UserError, match=r"intervals.json: its intervals are malformed"):
+        load(folder)
+    (folder / "intervals.json").unlink()
+    with pytest.raises(UserError, match="the run is not finished; run: gatewise resume"):
+        load(folder)
+
+
+def test_another_table_is_not_gone_on_with(tmp_path, monkeypatch):
+    path = written(demand(), tmp_path / "a.csv")
+    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        trained_on(path, tmp_path / "run")
+    written(demand(159), path)
+    with pytest.raises(UserError, match=r"a.csv: is not the table that .*run was trained on; bring that back"):
+        resume(tmp_path / "run")
