@@ -142,6 +142,18 @@ def test_every_forecast_stands_beside_those_without_learning(encoded, monkeypatc
                 np.testing.assert_allclose(found.baselines[name][h, n], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_season_that_began_before_the_series_is_not_known(encoded):
+    windows = Windows(encoded, 2, 3, "all")
+    found = forecast_all(Guess(3), windows, season=6).baselines["seasonal_naive"]
+    for n, (series, origin) in enumerate(windows.origins):
+        for h in range(3):
+            row = origin + 1 + h - 6
+            start = encoded.starts[series]
+            rows = np.arange(start, start + origin + 1)[:, None]
+            expected = encoded.history(rows)[row, 0] if row >= 0 else np.full(2, np.nan)
+            np.testing.assert_array_equal(found[h, n], expected)
+
+
 def test_windows_can_be_left_out(encoded):
     windows, counted = Windows(encoded, 5, 4, "test"), []
     whole = forecast_all(Guess(4), windows, 2)

@@ -178,8 +178,10 @@ def gathered(
 
 
 def _past(windows: Windows, numbers: np.ndarray, batch: Batch, season: int) -> Tensor:
-    """The targets' past, a season of it at least."""
+    """The targets' past, a season of it at least; NaN where the series had not begun."""
     if season <= windows.lookback:
         return batch.history
     rows = windows.rows(numbers) + np.arange(1 - season, 1)[:, None]
-    return torch.from_numpy(windows.encoded.history(rows))
+    begins = np.array(windows.encoded.starts)[windows.origins[numbers, 0]]
+    past = windows.encoded.history(np.maximum(rows, begins))
+    return torch.from_numpy(np.where((rows < begins)[..., None], np.float32(np.nan), past))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gatewise.data.preparation import Roles
 from gatewise.data.series_table import SeriesTable
+from gatewise.data.split import Cuts
 from gatewise.data.windows import Windows
 from gatewise.errors import UserError, nearest
 from gatewise.tasks.baselines import season_of
@@ -99,13 +100,17 @@ class Extent:
                 f"--anchor seasonal: a season of {self.season} steps is longer than --lookback {self.lookback}; look "
                 f"back on {self.season} at least, or give another --season"
             )
-        split = prepared.preparation.split
-        least = min(split.cuts(len(series)).train for series in prepared.series.series)
-        if self.season > least:
+        longest = max(cuts.train for cuts in cuts_of(prepared))
+        if self.season > longest:
             raise UserError(
-                f"--season {self.season}: the training part has {least} rows, and seasonal naive looks a season back; "
-                "give a shorter --season"
+                f"--season {self.season}: the training part has {longest} rows, and seasonal naive looks a season back;"
+                " give a shorter --season"
             )
+
+
+def cuts_of(prepared: PreparedTable) -> list[Cuts]:
+    """Where each series is cut."""
+    return prepared.preparation.split.of([len(series) for series in prepared.series.series])
 
 
 def windows_of(prepared: PreparedTable, extent: Extent, part: str) -> Windows:

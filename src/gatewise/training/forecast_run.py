@@ -16,7 +16,7 @@ from gatewise.engines import which
 from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
 from gatewise.tasks.intervals import Intervals
 from gatewise.training.checkpoint import read_about, write_text
-from gatewise.training.forecast_data import Extent, columns_of, roles_of, windows_of
+from gatewise.training.forecast_data import Extent, columns_of, cuts_of, roles_of, windows_of
 from gatewise.training.forecast_measure import figures, forecasts_frame, horizon_frame
 from gatewise.training.forecast_model import Form, build, model_config, suited_form, target_channels
 from gatewise.training.forecast_settings import ForecastSettings
@@ -102,9 +102,9 @@ class ForecastTraining:
 def _learned_until(prepared: PreparedTable) -> str:
     """When the validation part of the series that goes farthest ends; "" without times."""
     ends = [
-        series.times[prepared.preparation.split.cuts(len(series)).validation - 1]
-        for series in prepared.series.series
-        if series.times is not None
+        series.times[cuts.validation - 1]
+        for series, cuts in zip(prepared.series.series, cuts_of(prepared), strict=True)
+        if series.times is not None and cuts.validation
     ]
     return str(max(ends)) if ends else ""
 

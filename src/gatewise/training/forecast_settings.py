@@ -13,8 +13,14 @@ from gatewise.training.settings import setting
 from gatewise.training.table_settings import TableSettings, names_in
 from gatewise.training.text_settings import AUTO
 
-_MODEL_OPTIONS = ("bidirectional", "segment")
-"""Settings that some models have, by the names that the models have for them."""
+_MODEL_OPTIONS = {
+    "bidirectional": "bidirectional", "forcing": "forcing", "attention_size": "attention_size", "filters": "filters",
+    "autoregressive": "autoregressive", "channels": "channels", "blocks": "levels", "kernel": "kernel_size",
+    "segment": "segment",
+}  # fmt: skip
+"""Settings that some models have, and what the models call them."""
+
+_OWN: dict[str, Any] = {"positive": True, "most": 100_000, "apart": AUTO}
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,25 @@ class ForecastSettings(TableSettings):
         default="that of the table's frequency: 24 of hours, 7 of days, 12 of months ...",
     )  # fmt: skip
     model: str = setting("direct", "The forecasting model", "Model", choices=tuple(FORECASTING))
-    bidirectional: bool = setting(False, "Read the past from its end too; of `direct`", "Model")
-    segment: int = setting(AUTO, "Steps of a segment; of `segment`", "Model", positive=True, apart=AUTO, default="48")
+    bidirectional: str = setting(
+        "auto", "Read the past from its end too: `on`, `off`", "Model", choices=("auto", "on", "off"),
+        default="`on` for `attention`, `off` for other models",
+    )  # fmt: skip
+    forcing: float = setting(
+        float(AUTO), "Of `seq2seq` and `attention`: share of the training after which the truth is fed no more",
+        "Model", most=1.0, apart=AUTO, default="0.5",
+    )  # fmt: skip
+    attention_size: int = setting(AUTO, "Of `attention`: its units", "Model", **_OWN, default="the top layer's")
+    filters: int = setting(AUTO, "Of `tpa`: temporal patterns", "Model", **_OWN, default="32")
+    autoregressive: int = setting(
+        AUTO, "Of `tpa`: steps of its linear part; 0: none", "Model", most=100_000, apart=AUTO, default="24"
+    )
+    channels: int = setting(AUTO, "Of `tcn`: of a convolution", "Model", **_OWN, default="the first layer's units")
+    blocks: int = setting(
+        AUTO, "Of `tcn`: residual blocks", "Model", **_OWN, default="as many as see the whole lookback, at most 4"
+    )
+    kernel: int = setting(AUTO, "Of `tcn`: steps of a kernel", "Model", **_OWN, default="3")
+    segment: int = setting(AUTO, "Of `segment`: steps of a segment", "Model", **_OWN, default="48")
     anchor: str = setting(
         "auto", "What forecasts are the distance from: `last` value, `seasonal` (last season's), `mean` of the window, "
         "`none`", "Model", choices=("auto", *ANCHORS),
@@ -117,13 +140,12 @@ class ForecastSettings(TableSettings):
         Raises:
             UserError: one that this model does not have.
         """
-        given = {name: value for name in _MODEL_OPTIONS if (value := getattr(self, name)) not in (AUTO, False)}
-        has = options_of(self.model)
+        given = {name: value for name in _MODEL_OPTIONS if (value := getattr(self, name)) not in (AUTO, "auto")}
         for name in given:
-            if name not in has:
-                able = [model for model in FORECASTING if name in options_of(model)]
+            if _MODEL_OPTIONS[name] not in options_of(self.model):
+                able = [model for model in FORECASTING if _MODEL_OPTIONS[name] in options_of(model)]
                 raise UserError(
                     f"--{name.replace('_', '-')}: --model {self.model} has none; leave it out, or take --model "
                     f"{' or '.join(able)}"
                 )
-        return given
+        return {_MODEL_OPTIONS[name]: {"on": True, "off": False}.get(value, value) for name, value in given.items()}

@@ -103,7 +103,7 @@ def test_one_reading_is_the_same_as_reading_from_the_beginning_for_every_origin(
     ("chosen", "message"),
     [
         ({"normalise": "on"}, "--from-start: it standardises every window by itself; leave it out, or train with"),
-        ({"bidirectional": True}, "--from-start: it reads every window from its end too"),
+        ({"bidirectional": "on"}, "--from-start: it reads every window from its end too"),
         ({"model": "segment", "segment": 4}, "--from-start: a model of the kind 'segment' looks at a window at a time"),
         ({"missing": "drop"}, "--from-start: it was trained on windows without gaps"),
     ],

@@ -272,6 +272,28 @@ def test_a_model_with_an_anchor_of_its_own_is_not_tried(table, tmp_path):
     assert (summary["anchor"], summary["normalise"], summary["steps"]) == ("none", False, 7)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "described"),
+    [
+        ({"model": "seq2seq", "forcing": 0.2, "bidirectional": "on"}, {"forcing": 0.2, "bidirectional": True}),
+        ({"model": "attention", "attention_size": 3, "bidirectional": "off"}, {"attention_size": 3}),
+        ({"model": "tpa", "filters": 2, "autoregressive": 0}, {"filters": 2, "autoregressive": 0}),
+        ({"model": "tcn", "channels": 5, "blocks": 1, "kernel": 2}, {"channels": 5, "levels": 1, "kernel_size": 2}),
+        ({"model": "segment", "segment": 3}, {"segment": 3}),
+    ],
+    ids=lambda value: value.get("model"),
+)
+def test_every_model_is_trained_with_its_options_and_forecasts(table, tmp_path, chosen, described):
+    run, summary = trained_on(table, tmp_path / "run", **chosen, epochs=1, normalise="on")
+    model = read_about(run.weights_file)[0]["model"]
+    assert {name: model[name] for name in described} == described
+    assert summary["model"] == chosen["model"]
+    forecaster = load(run.folder)
+    expected = pl.read_csv(run.folder / "predictions.csv")["predicted"][-4:]
+    again = forecaster.predict(as_table(demand()[:156], tmp_path))
+    np.testing.assert_allclose(again["load"].to_numpy(), expected.to_numpy(), rtol=1e-4)
+
+
 def test_without_a_test_part_the_validation_part_is_measured_and_nothing_written(table, tmp_path):
     run, summary = trained_on(table, tmp_path / "run", split="0.8,0.2,0", epochs=1)
     assert summary["test"] is None
@@ -355,7 +377,9 @@ def test_what_a_table_does_not_allow_is_refused_before_anything_is_written(table
         ({"loss": "hubr"}, "--loss hubr: did you mean 'huber'?"),
         ({"model": "dirct"}, "--model dirct: did you mean 'direct'?"),
         ({"segment": 4}, "--segment: --model direct has none; leave it out, or take --model segment"),
-        ({"model": "segment", "bidirectional": True}, "--bidirectional: --model segment has none"),
+        ({"model": "segment", "bidirectional": "on"}, "--bidirectional: --model segment has none"),
+        ({"filters": 4}, "--filters: --model direct has none; leave it out, or take --model tpa"),
+        ({"model": "seq2seq", "forcing": 1.5}, "--forcing 1.5: too large; give at most 1"),
         ({"interval": 1.0}, "--interval 1.0: want a share"),
         ({"split": "0.8,0,0.2", "patience": 0}, "--split 0.8,0,0.2: intervals are fitted on the validation part"),
         ({"split": "0.8,0,0.2", "interval": 0.0}, "--patience 8: nothing is held out to look at"),
