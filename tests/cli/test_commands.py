@@ -12,7 +12,7 @@ from gatewise.training import learner, load_text_run
 
 COMMANDS = {
     (): [
-        "train", "resume", "generate", "evaluate", "predict", "sample", "reconstruct", "interpolate", "compare",
+        "train", "resume", "generate", "evaluate", "predict", "backtest", "sample", "reconstruct", "interpolate", "compare",
         "probe", "cells", "explain", "doctor", "--version",
     ],
     ("compare",): ["text"],
@@ -24,7 +24,7 @@ COMMANDS = {
         "--cell", "--task", "--length", "--chrono", "--steps", "--minutes", "--hidden", "--batch", "--lr", "--clip",
         "--seed", "--threads", "--cell-file", "--out", "--json", "--quiet",
     ],
-    ("train",): ["text", "frames", "autoencode"],
+    ("train",): ["text", "frames", "autoencode", "forecast"],
     ("train", "text"): [
         "--cell", "--cell-file", "--layers", "--hidden", "--embedding", "--batch", "--steps", "--lr", "--epochs",
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",
@@ -42,6 +42,12 @@ COMMANDS = {
         "--cell", "--cell-file", "--hidden", "--layers", "--kernel", "--patch", "--inputs", "--outputs", "--size",
         "--digits", "--heldout", "--minutes", "--epochs", "--seed", "--out", "--json", "--quiet", "--tensorboard",
     ],
+    ("train", "forecast"): [
+        "FILE", "--target", "--lookback", "--horizon", "--split", "--known", "--calendar", "--season", "--missing",
+        "--inputs", "--time", "--series", "--sheet", "--sort", "--resample", "--pca", "--model", "--cell", "--hidden",
+        "--anchor", "--normalise", "--loss", "--weigh", "--quantiles", "--interval", "--out", "--json", "--quiet",
+    ],
+    ("backtest",): ["RUN", "FILE", "--from-start", "--sheet", "--out", "--cell-file", "--json", "--quiet"],
     ("predict",): ["RUN", "DATA", "--out", "--cell-file"],
     ("sample",): ["RUN", "--count", "-n", "--temperature", "--seed", "--cell-file"],
     ("reconstruct",): ["RUN", "--count", "--encoding", "--cell-file"],

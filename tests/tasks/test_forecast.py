@@ -10,7 +10,7 @@ from gatewise.data.series_table import Series, SeriesTable
 from gatewise.data.split import Split
 from gatewise.data.windows import Batch, Windows
 from gatewise.tasks import forecast
-from gatewise.tasks.forecast import LOSSES, ForecastTask, forecast_all
+from gatewise.tasks.forecast import LOSSES, ForecastTask, balance, forecast_all
 
 
 def series_of(key: str, steps: int, seed: int) -> Series:
@@ -74,6 +74,27 @@ def test_the_loss_is_the_mean_over_what_is_known(encoded, loss):
     predicted = model(batch.past, batch.history, batch.known).numpy()
     assert state is None
     assert found.item() == pytest.approx(by_hand(loss, quantiles, predicted, batch.targets.numpy()), rel=1e-5)
+
+
+def test_steps_weigh_by_what_is_expected_of_them(encoded):
+    windows = Windows(encoded, 4, 5, "train")
+    batch = windows.batch(range(len(windows)))
+    errors = np.sqrt(np.nanmean((batch.targets - batch.history[-1]).numpy() ** 2, (1, 2)))
+    weights = 1 / errors / (1 / errors).mean()
+    assert (np.diff(weights) < 0).all()  # these series wander
+    np.testing.assert_allclose(balance(windows).numpy(), weights, rtol=1e-5)
+    task = ForecastTask(windows, None, 8, "mae", balanced=True)
+    predicted = Guess(5).eval()(batch.past, batch.history, batch.known)
+    absolute = np.abs(predicted[..., 0].numpy() - batch.targets.numpy()) * weights[:, None, None]
+    known = ~np.isnan(batch.targets.numpy()) * weights[:, None, None]
+    assert task.error(predicted, batch.targets).item() == pytest.approx(np.nansum(absolute) / known.sum(), rel=1e-5)
+
+
+def test_targets_that_never_move_weigh_all_the_same():
+    series = Series("", np.ones((30, 1)), None, np.arange(2, 32))
+    table = SeriesTable("made up", ("a",), ("a",), (series,), None)
+    made = Preparation.fitted(table, Roles(("a",), ("a",)), Split.parse("0.6,0.2,0.2"))
+    assert torch.equal(balance(Windows(made.encode(table), 4, 3, "train")), torch.ones(3))
 
 
 def test_a_batch_in_which_nothing_is_known_teaches_nothing(encoded):

@@ -19,7 +19,7 @@ AT_ONCE = 512
 """Windows that are forecast together."""
 
 _LOOKED_AT = 1000
-"""Windows of the validation part that a look while training is of, evenly spread."""
+"""Windows that a look at a part is of, evenly spread."""
 
 
 def _huber(error: Tensor) -> Tensor:
@@ -36,7 +36,8 @@ class ForecastTask:
     """Learn from the windows of the training part, choose with those of the validation part.
 
     The loss is the mean over all targets that are known of the squared error, the absolute, Huber's, or, with
-    quantiles, the mean of their pinball losses; in units of the targets' standard deviations.
+    quantiles, the mean of their pinball losses; in units of the targets' standard deviations. What forecast makes it
+    least does not depend on the weights of the steps; how soon it is learned does.
 
     Args:
         train: windows to learn from, each once an epoch, in an order of the epoch's own.
@@ -45,17 +46,19 @@ class ForecastTask:
         loss: one of :data:`LOSSES`, or ``pinball``.
         quantiles: what the model's outputs are, for ``pinball``.
         seed: fixes the orders.
+        balanced: whether steps are weighed by :func:`balance`, so that what is soon is not lost beside what is far.
     """
 
     unit = "samples"
 
     def __init__(
         self, train: Windows, look: Windows | None, batch_size: int, loss: str = "mse", quantiles: Sequence[float] = (),
-        seed: int = 0,
+        seed: int = 0, balanced: bool = False,
     ) -> None:  # fmt: skip
         self.train, self.look = train, look if look is not None and len(look) else None
         self.batch_size, self._loss, self._seed = batch_size, loss, seed
         self._quantiles = torch.tensor(quantiles)
+        self._weights = balance(train) if balanced else torch.ones(train.horizon)
         self.loss_unit = f"{loss}, standardised"
 
     def batches(self, epoch: int) -> Sequence[Batch]:
@@ -82,21 +85,41 @@ class ForecastTask:
             losses = pinball(truth.unsqueeze(-1), predicted, self._quantiles).mean(-1)
         else:
             losses = LOSSES[self._loss](middle(predicted) - truth)
-        return (losses * known).sum() / known.sum().clamp(min=1)
+        weights = self._weights.reshape(-1, 1, 1) * known
+        return (losses * weights).sum() / weights.sum().clamp(min=1e-9)
 
     def held_out(self, model: nn.Module) -> dict[str, float]:
         """The loss on the validation part; NaN where there is none."""
         if self.look is None:
             return {"loss": float("nan")}
-        count = len(self.look)
-        numbers = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
-        batches = map(self.look.batch, _parts(numbers))
+        batches = map(self.look.batch, _parts(_spread(len(self.look))))
         pairs = [(predicted_by(model, batch), batch.targets) for batch in batches]
         loss = self.error(*(torch.cat(parts, 1) for parts in zip(*pairs, strict=True)))
         return {"loss": loss.item()}
 
     def figures(self, loss: float) -> Mapping[str, float]:
         return {}
+
+
+def balance(windows: Windows) -> Tensor:
+    """A weight for each step of the horizon, 1 over the root mean squared error of the last value as its forecast;
+    their mean is 1. Of a thousand windows, evenly spread."""
+    numbers = _spread(len(windows))
+    total, count = torch.zeros(windows.horizon), torch.zeros(windows.horizon)
+    for batch in map(windows.batch, _parts(numbers)):
+        squares = (batch.targets - batch.history[-1:]).square()
+        total += squares.nansum((1, 2))
+        count += (~squares.isnan()).sum((1, 2))
+    errors = (total / count.clamp(min=1)).sqrt()
+    usable = errors > 0
+    if not usable.any():  # a target that never moves
+        return torch.ones(windows.horizon)
+    weights = 1 / torch.where(usable, errors, errors[usable].min())
+    return weights / weights.mean()
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
 
 
 def predicted_by(model: nn.Module, batch: Batch) -> Tensor:

@@ -62,7 +62,8 @@ class ForecastTraining:
         for windows, wanted in zip((train, look, test), settings.parts().parts, strict=True):
             if wanted:
                 windows.require()
-        task = ForecastTask(train, look, settings.batch, settings.criterion, settings.levels, settings.seed)
+        balanced = settings.weigh == "balanced"
+        task = ForecastTask(train, look, settings.batch, settings.criterion, settings.levels, settings.seed, balanced)
         config = model_config(settings, prepared.preparation, extent.lookback, extent.horizon)
         plain = Form("none", False, extent.season, target_channels(prepared.preparation))
         about = {"model": config, "form": asdict(plain)}

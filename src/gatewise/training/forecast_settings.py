@@ -83,6 +83,10 @@ class ForecastSettings(TableSettings):
         "auto", f"What is made small: {', '.join(f'`{loss}`' for loss in (*LOSSES, 'pinball'))}",
         choices=("auto", *LOSSES, "pinball"), default="`mse`; with quantiles `pinball`",
     )  # fmt: skip
+    weigh: str = setting(
+        "balanced", "How steps of the horizon count in the loss: `balanced`, by 1 over the error of the last value as "
+        "their forecast, or `equal`", choices=("balanced", "equal"),
+    )  # fmt: skip
     quantiles: str = setting(
         "", "Forecast quantiles, as in `0.1,0.5,0.9`; the middle one, 0.5, is the forecast", default="none"
     )
