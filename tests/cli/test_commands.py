@@ -12,8 +12,8 @@ from gatewise.training import learner, load_text_run
 
 COMMANDS = {
     (): [
-        "train", "resume", "generate", "evaluate", "predict", "backtest", "sample", "reconstruct", "interpolate", "compare",
-        "probe", "cells", "explain", "doctor", "--version",
+        "train", "resume", "generate", "evaluate", "predict", "backtest", "sample", "reconstruct", "interpolate",
+        "compare", "probe", "cells", "explain", "doctor", "--version",
     ],
     ("compare",): ["text"],
     ("compare", "text"): [
@@ -43,7 +43,7 @@ COMMANDS = {
         "--digits", "--heldout", "--minutes", "--epochs", "--seed", "--out", "--json", "--quiet", "--tensorboard",
     ],
     ("train", "forecast"): [
-        "FILE", "--target", "--lookback", "--horizon", "--split", "--known", "--calendar", "--season", "--missing",
+        "--target", "--lookback", "--horizon", "--split", "--known", "--calendar", "--season", "--missing",
         "--inputs", "--time", "--series", "--sheet", "--sort", "--resample", "--pca", "--model", "--cell", "--hidden",
         "--anchor", "--normalise", "--loss", "--weigh", "--quantiles", "--interval", "--out", "--json", "--quiet",
     ],

@@ -73,11 +73,11 @@ class ForecastSettings(TableSettings):
     anchor: str = setting(
         "auto", "What forecasts are the distance from: `last` value, `seasonal` (last season's), `mean` of the window, "
         "`none`", "Model", choices=("auto", *ANCHORS),
-        default="`last` or `seasonal`, whichever guesses the training part better; `none` where the model has its own",
+        default="`last` or `seasonal`, by a short trial of each; `none` of `segment`, which has its own",
     )  # fmt: skip
     normalise: str = setting(
         "auto", "Standardise every window by its own mean and deviation (Kim 2022): `on`, `off`", "Model",
-        choices=("auto", "on", "off"), default="`on` where levels of the validation part are not those of training",
+        choices=("auto", "on", "off"), default="by a short trial of each; `off` of `segment`",
     )  # fmt: skip
     loss: str = setting(
         "auto", f"What is made small: {', '.join(f'`{loss}`' for loss in (*LOSSES, 'pinball'))}",
