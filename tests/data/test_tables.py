@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewise import UserError
-from gatewise.data import read_table, records
+from gatewise.data import encoding, read_table, records
 from gatewise.data.entries import MISSING
 
 
@@ -147,18 +147,36 @@ def test_blank_rows(read):
     assert read("a\n1\nNA\n\n")[0]["a"].to_list() == [1, None]
 
 
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_blank_rows_wherever_the_bytes_are_cut(read, monkeypatch, chunk):
+    monkeypatch.setattr(records, "_CHUNK", chunk)
+    for end in ("\n", "\r\n"):
+        assert read(end.join(["a,b", "1,2", "", "3,4", "", ""]))[0].rows() == [(1, 2), (None, None), (3, 4)]
+
+
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_bytes_that_are_not_utf8_wherever_they_are_cut(read, refusal, monkeypatch, chunk):
+    monkeypatch.setattr(encoding, "_CHUNK", chunk)
+    assert "row 3: byte 0xe6" in refusal("wörd,b\n日本,1\n".encode() + b"\xe6\x97,2\n")
+    assert "row 2: byte 0xe6" in refusal(b"a,b\n1,\xe6\x97")
+    assert "row 3: a NUL byte" in refusal(b"a,b\n1,2\n3,\x00\n")
+    assert read("wörd,b\n日本,1\n")[0].rows() == [("日本", 1)]
+
+
 def test_encodings(read, refusal):
     text = "温度,风向\n1.5,西北\n2,东南\n"
-    for encoding, words in (("gb18030", "GB18030 ('温度' in row 1)"), ("utf-16", "UTF-16")):
-        frame, said = read(text.encode(encoding))
+    for code, words in (("gb18030", "GB18030 ('温度' in row 1)"), ("utf-16", "UTF-16")):
+        frame, said = read(text.encode(code))
         assert frame.to_dict(as_series=False) == {"温度": [1.5, 2.0], "风向": ["西北", "东南"]}
         assert words in said[0]
     ascii_first = "wind,t\n" + "N,1\n" * 2000 + "西北,2\n"
     frame, said = read(ascii_first.encode("gbk"))
     assert frame["wind"][-1] == "西北"
     assert "'西北' in row 2002" in said[0]
-    for word in ("Größe", "Température", "Año", "naïve"):  # some of these are valid GB18030
-        assert "row 1: byte 0x" in refusal(f"{word},b\n1,2\n".encode("latin-1"))
+    assert read("pH值,CO值,水温\n7,1,2\n".encode("gbk"))[0].columns == ["pH值", "CO值", "水温"]
+    for word in ("Größe", "Température", "Año", "naïve", "État"):  # some of these are valid GB18030
+        for other in ("b", "ÄÖÜß"):  # which alone would be two Chinese characters
+            assert "row 1: byte 0x" in refusal(f"{word},{other}\n1,2\n".encode("latin-1"))
     assert "row 3: byte 0xff" in refusal(b"a,b\n1,2\n\xff,3\n")
     assert "begins as utf-16-le and is not" in refusal("a,b\n".encode("utf-16") + b"\x00\xd8")
 

@@ -160,6 +160,10 @@ def test_offsets_from_utc():
     _, times, said = _found({"a": autumn, "x": [1, 3, 4, 5]})
     assert times == [dt.datetime(2024, 10, 26, 23) + dt.timedelta(hours=step) for step in range(4)]
     assert "times are in UTC" in said[0]
+    west = ["2024-03-10T01:30-05:00", "2024-03-10T03:00-0400", "2024-03-10T03:30-04"]
+    assert _found({"a": west, "x": [1, 3, 4]})[1] == [
+        dt.datetime(2024, 3, 10, 6, 30), dt.datetime(2024, 3, 10, 7), dt.datetime(2024, 3, 10, 7, 30),
+    ]  # fmt: skip
     noons = ["2024-10-26T12:00+02:00", "2024-10-27T12:00+01:00"]
     _, times, said = _found({"a": noons, "x": [1, 3]})
     assert times == [dt.datetime(2024, 10, 26, 12), dt.datetime(2024, 10, 27, 12)]

@@ -18,15 +18,15 @@ _MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BINARY = {b"PK\x03\x04": "an Excel file or a ZIP archive", b"PAR1": "a Parquet file", b"\x1f\x8b": "packed by gzip"}
 
 _WORD = re.compile(r"[\u4e00-\u9fff]{2,}")
-_WITHIN_LATIN = re.compile(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]")
+_LONE = re.compile(r"(?<![\u4e00-\u9fff])([\u4e00-\u9fff])(?![\u4e00-\u9fff])")
 
 
 def as_utf8(content: np.ndarray, name: str, say: Callable[[str], None]) -> tuple[np.ndarray, bool]:
     """The bytes without byte-order mark, and whether they are others than the file's (but for that mark).
 
     UTF-8 stays as it is. UTF-16 with its mark is recoded, and so is GB18030 (GBK), if all of it can be decoded and
-    there is a Chinese word of two characters or more, and no lone one between Latin letters: "Größe" in Latin-1 is
-    valid GB18030 too. Other encodings are refused: which one it is, nothing in a file tells.
+    there is a Chinese word of two characters or more, and no lone one that looks like a letter with an accent: "Größe"
+    and "Año" in Latin-1 are valid GB18030 too. Other encodings are refused: which one it is, nothing in a file tells.
 
     Raises:
         UserError: not a text, or in another encoding; the message names the row.
@@ -90,7 +90,7 @@ def _as_chinese(content: np.ndarray, bad: int) -> str:
     except UnicodeDecodeError:
         found = line.decode("gb18030", "ignore") if len(content) > bad + 4000 else ""
     word = _WORD.search(found)
-    if not word or _WITHIN_LATIN.search(found):
+    if not word or _accented(found):
         return ""
     try:
         decoder = codecs.getincrementaldecoder("gb18030")("strict")
@@ -99,6 +99,16 @@ def _as_chinese(content: np.ndarray, bad: int) -> str:
     except UnicodeDecodeError:
         return ""
     return word.group()
+
+
+def _accented(text: str) -> bool:
+    """Whether a lone Chinese character is between two Latin letters, or beside one and its second byte is another."""
+    for lone in _LONE.finditer(text):
+        around = text[max(0, lone.start() - 1) : lone.start()], text[lone.end() : lone.end() + 1]
+        beside = sum(letter.isascii() and letter.isalpha() for letter in around)
+        if beside == 2 or (beside and lone[0].encode("gb18030")[1] < 0x80):
+            return True
+    return False
 
 
 def _recoded(content: np.ndarray, encoding: str, name: str, say: Callable[[str], None] | None) -> np.ndarray:

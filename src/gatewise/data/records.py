@@ -70,6 +70,7 @@ class _Tally:
         self._inside = False
         self._begun = np.zeros(len(SEPARATORS), np.int64)
         self._length = 0
+        self._last = 0
         self._header: np.ndarray | None = None
         self._odd: list[tuple[int, int] | None] = [None] * len(SEPARATORS)
 
@@ -88,16 +89,19 @@ class _Tally:
         lengths = np.diff(ends, prepend=-1) - 1
         if len(ends):
             lengths[0] += self._length
-            lengths -= part[np.maximum(ends - 1, 0)] == _RETURN
+            before = part[ends - 1]  # of an end at 0 the last byte, which is mended below
+            before[0] = self._last if ends[0] == 0 else before[0]
+            lengths -= before == _RETURN
         counts = np.empty((len(SEPARATORS), len(ends)), np.int64)
         for number, separator in enumerate(SEPARATORS):
             found = places(ord(separator))
-            before = np.searchsorted(found, ends)
-            counts[number] = np.diff(before, prepend=0)
+            up_to = np.searchsorted(found, ends)
+            counts[number] = np.diff(up_to, prepend=0)
             if len(ends):
                 counts[number, 0] += self._begun[number]
                 self._begun[number] = 0
-            self._begun[number] += len(found) - (before[-1] if len(ends) else 0)
+            self._begun[number] += len(found) - (up_to[-1] if len(ends) else 0)
+        self._last = part[-1]
         self._length = len(part) - 1 - ends[-1] if len(ends) else self._length + len(part)
         self._compare(counts, lengths)
 
