@@ -10,6 +10,7 @@ from gatewise.cli import (  # noqa: F401  (each import adds its commands)
     inspect,
     predict,
     probe,
+    regress,
     text,
 )
 from gatewise.cli.app import main

@@ -84,6 +84,15 @@ class Filled:
                 found[..., n][self.last[rows, self.gappy[place]] != rows] = np.nan
         return found
 
+    def carried(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
+        """The last observation of the columns ``places`` up to each row, whatever the policy; 0 where there is none."""
+        found = self._taken(rows, places)
+        for n, place in enumerate(places):
+            if self.gappy[place] >= 0:
+                last = self.last[rows, self.gappy[place]]
+                found[..., n] = np.where(last < 0, 0, self.values[np.maximum(last, 0), place])
+        return found
+
     def _taken(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
         found = self.values[rows]
         return found if list(places) == list(range(found.shape[-1])) else found[..., list(places)]

@@ -90,12 +90,17 @@ class ForecastTask:
 
     def held_out(self, model: nn.Module) -> dict[str, float]:
         """The loss on the validation part; NaN where there is none."""
+        seen = self.looked_at(model)
+        return {"loss": float("nan") if seen is None else self.error(*seen).item()}
+
+    def looked_at(self, model: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """Forecasts (H, B, k, q) and targets (H, B, k) of the validation part; None where there is none."""
         if self.look is None:
-            return {"loss": float("nan")}
-        batches = map(self.look.batch, _parts(_spread(len(self.look))))
+            return None
+        batches = map(self.look.batch, in_parts(_spread(len(self.look))))
         pairs = [(predicted_by(model, batch), batch.targets) for batch in batches]
-        loss = self.error(*(torch.cat(parts, 1) for parts in zip(*pairs, strict=True)))
-        return {"loss": loss.item()}
+        predicted, targets = (torch.cat(parts, 1) for parts in zip(*pairs, strict=True))
+        return predicted, targets
 
     def figures(self, loss: float) -> Mapping[str, float]:
         return {}
@@ -106,7 +111,7 @@ def balance(windows: Windows) -> Tensor:
     their mean is 1. Of a thousand windows, evenly spread."""
     numbers = _spread(len(windows))
     total, count = torch.zeros(windows.horizon), torch.zeros(windows.horizon)
-    for batch in map(windows.batch, _parts(numbers)):
+    for batch in map(windows.batch, in_parts(numbers)):
         squares = (batch.targets - batch.history[-1:]).square()
         total += squares.nansum((1, 2))
         count += (~squares.isnan()).sum((1, 2))
@@ -132,7 +137,8 @@ def predicted_by(model: nn.Module, batch: Batch) -> Tensor:
     return predicted
 
 
-def _parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
+def in_parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
+    """Of so many windows as are predicted together."""
     return (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
 
 
@@ -186,7 +192,7 @@ def gathered(
     numbers = np.arange(0, len(windows), stride)
     truth, predicted = [], []
     baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
-    for some in _parts(numbers):
+    for some in in_parts(numbers):
         batch = windows.batch(some)
         past = _past(windows, some, batch, season)
         for name, found in baselines.items():

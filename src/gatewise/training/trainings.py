@@ -11,12 +11,20 @@ from gatewise.training.classify_run import ClassifyTraining
 from gatewise.training.forecast_run import ForecastTraining
 from gatewise.training.frames_run import FramesTraining
 from gatewise.training.lifecycle import Training, Watch, go_on
+from gatewise.training.regress_run import RegressTraining
 from gatewise.training.run import Run
 from gatewise.training.text_run import TextTraining
 
 TRAININGS: dict[str, Training] = {
     training.name: training
-    for training in (TextTraining(), AutoencodeTraining(), FramesTraining(), ForecastTraining(), ClassifyTraining())
+    for training in (
+        TextTraining(),
+        AutoencodeTraining(),
+        FramesTraining(),
+        ForecastTraining(),
+        RegressTraining(),
+        ClassifyTraining(),
+    )
 }
 
 

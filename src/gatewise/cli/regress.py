@@ -1,0 +1,103 @@
+"""Commands of the regression task: train, and what ``predict`` does with its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gatewise.cli.app import CellFile, load_cell_file, train_app
+from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.predict import PREDICTORS, Wanted
+from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.data import read_table
+from gatewise.show.regress_run import draw_regress_run
+from gatewise.training import Run
+from gatewise.training.regress_run import PREDICTIONS
+from gatewise.training.regress_settings import RegressSettings
+from gatewise.training.settings import settings_from
+from gatewise.training.table_file import check_table_file, write_table
+from gatewise.training.table_source import TableSource
+from gatewise.training.trained_regressor import load_regress_run
+
+_COLUMNS = {"r2": "R2", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "mape": "MAPE %", "smape": "sMAPE %"}
+
+_METHODS = {
+    "training_mean": "training mean", "linear_last_step": "linear, last step", "linear_window": "linear, window",
+    "previous_value": "previous value *",
+}  # fmt: skip
+
+
+@train_app.command(name="regress")
+@with_settings(RegressSettings)
+def train_regress_command(
+    file: Annotated[
+        Path, Parameter(group=GROUPS["Data"], help="A table, a row a time step: .csv, .tsv, .parquet or .xlsx.")
+    ],
+    /,
+    *,
+    cell_file: CellFile = None,
+    out: Out = None,
+    tensorboard: TensorBoard = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a network that tells some columns of a table from others at the same time step and those before.
+
+    It stops by itself when the validation part is predicted no better, after three minutes at the latest; `--minutes`
+    gives it another time. Ctrl-C saves; `gatewise resume RUN` goes on.
+    """
+    load_cell_file(cell_file)
+    settings = settings_from(RegressSettings, chosen)
+    source = TableSource(file, settings.sheet)
+    carry_out("regress", source, settings, out, cell_file, tensorboard, json_, quiet)
+
+
+def _predict(run: Run, wanted: Wanted) -> str:
+    wanted.refuse_others("sheet")
+    check_table_file(wanted.out)
+    trained = load_regress_run(run.folder)
+    sheet = wanted.sheet if wanted.sheet is not None else run.read_config()["settings"]["sheet"]
+    table = None if wanted.data is None else read_table(wanted.data, sheet)
+    frame = trained.predict(table)
+    write_table(frame, wanted.out)
+    return f"{frame.height:,} rows of {', '.join(trained.recorded.preparation.target_names)}: {wanted.out}"
+
+
+def _tell(run: Run, summary: dict[str, Any]) -> None:
+    part = next((part for part in ("test", "validation") if summary[part]), None)
+    if part is None:
+        return
+    methods = {summary["cell"]: summary[part], **{_METHODS[name]: tree for name, tree in summary["baselines"].items()}}
+    names = summary["targets"]
+    wide = max(map(len, ("target", *names))), max(map(len, (f"{part} part", *methods)))
+    print(f"{'target':{wide[0]}}  {f'{part} part':{wide[1]}}" + "".join(f"{name:>10}" for name in _COLUMNS.values()))
+    for place, name in enumerate(list(summary[part]["original"])[1:]):
+        for method, tree in methods.items():
+            figures = "".join(f"{_figure(tree['original'][name][metric]):>10}" for metric in _COLUMNS)
+            print(f"{names[place] if method == summary['cell'] else '':{wide[0]}}  {method:{wide[1]}}{figures}")
+    print("in the table's own units; * is the target's own value one step before, which nothing else here is given")
+    for name, own in list(summary[part]["original"].items())[1:]:
+        if own["r2"] is not None and own["r2"] < 0:
+            print(
+                f"{name}: further off than the {part} part's own mean: the inputs do not tell it there, or its level "
+                "is not that of the training part any more"
+            )
+    if part == "test":
+        print(f"pictures   {run.folder / 'observed.png'}, {run.folder / 'residuals.png'}")
+        print(f"predicted  {run.folder / PREDICTIONS}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _next(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    return "predict {run} NEW.csv --out predicted.csv", "explain {cell}"
+
+
+ENDINGS["regress"] = Ending(draw_regress_run, _tell, _next)
+PREDICTORS["regress"] = _predict
