@@ -54,7 +54,7 @@ class Cell(ABC):
         masks: the random masks, by name; drawn while training, their mean otherwise.
         biased: whether W x and U h have their biases; False where the equations make them useless.
         name: what messages and run folders call the cell; the class's name unless registered.
-        paper: where the equations come from.
+        paper: where the equations come from; ``explain`` prints it below the docstring's first line.
 
     Example:
         >>> import torch, gatewise

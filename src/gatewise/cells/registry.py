@@ -59,7 +59,7 @@ def resolve(cell: str | type[Cell] | Cell) -> Cell:
     if isinstance(cell, str):
         if cell not in CELLS:
             hint = nearest(cell, list(CELLS))
-            hint += "" if hint.startswith("did") else "; one of your own is registered first (--cell-file FILE)"
-            raise UserError(f"no cell is called '{cell}': {hint}")
+            own = "of your own: import its module, or --cell-file FILE"
+            raise UserError(f"no cell is called '{cell}': {hint}{' One' if hint.endswith('?') else '; one'} {own}")
         return CELLS[cell]()
     raise UserError(f"a cell is a name, a gatewise.Cell class or an instance of one, not {cell!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, convert
 from rich.console import Console
 
 from gatewise.cells import CELLS
+from gatewise.cli.misunderstood import said_of
 from gatewise.errors import UserError
 from gatewise.layers import Recurrent
 from gatewise.training import Interrupted
@@ -36,8 +36,10 @@ def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
 app = App(
     name="gatewise",
     default_parameter=Parameter(converter=_convert),
-    help="Gated recurrent networks: write a cell's equations, see them derived, train, generate.",
-    help_epilogue="Start with `gatewise train text FILE`, or without a file; `gatewise cells` lists the cells.",
+    help="""Gated recurrent networks: write a cell's equations, see them derived, train, generate.
+
+    Start with `gatewise train text FILE`, or without a file; `gatewise cells` lists the cells.
+    """,
     help_format="markdown",
 )
 train_app = App(name="train", help="Train a model; each task is a command of its own.")
@@ -89,9 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # so that a closed pipe is noticed here
     except CycloptsError as error:
-        text = re.sub(r"\s+", " ", str(error)).strip()
-        command = " ".join(["gatewise", *(error.command_chain or ())])
-        errors.print(f"gatewise: {text} (`{command} --help` shows how)")
+        errors.print(f"gatewise: {said_of(error)}")
         sys.exit(2)
     except UserError as error:
         errors.print(f"gatewise: {error}")

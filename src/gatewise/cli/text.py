@@ -14,6 +14,7 @@ from gatewise.cli.app import CellFile, app, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
 from gatewise.cli.training import ENDINGS, Ending, carry_out
 from gatewise.data import read_text
+from gatewise.errors import UserError
 from gatewise.show import draw_run
 from gatewise.tasks import Sampling, longest_copy
 from gatewise.training import (
@@ -79,6 +80,8 @@ def generate_command(
     cell_file: CellFile = None,
 ) -> None:
     """Write text with a trained model; the longest passage copied from the training text is reported."""
+    if length < 1:
+        raise UserError(f"--length {length}: want a whole number of at least 1")
     load_cell_file(cell_file)
     drawn = secrets.randbelow(1 << 31) if seed is None else seed
     sampling = Sampling(temperature, top_k, top_p, greedy, drawn)
@@ -116,7 +119,7 @@ def evaluate_command(
     json_: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Print the figures as JSON.")
     ] = False,
-    quiet: Annotated[bool, Parameter(negative=(), show_default=False, help="No progress bar.")] = False,
+    quiet: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the result alone.")] = False,
 ) -> None:
     """Measure a trained model: loss in nats per token and perplexity, one pass with carried state."""
     load_cell_file(cell_file)

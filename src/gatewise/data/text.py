@@ -8,6 +8,7 @@ from pathlib import Path
 from gatewise.errors import UserError
 
 _BYTE_ORDER_MARK = "\ufeff"
+_NUMPY = b"\x93NUMPY"
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
@@ -108,7 +109,7 @@ def _decode(data: bytes, encoding: str, path: Path) -> str:
         offset = error.start + len(data) - len(error.object)
         raise UserError(
             f"{_shown(path)} is not {encoding} text: byte 0x{data[offset]:02x} at offset {offset} "
-            f"({error.reason}); {_encoding_hint(data, encoding)}"
+            f"({error.reason}); {_remedy(data, encoding)}"
         ) from None
     except (LookupError, ValueError):  # unknown, not a text encoding ("hex"), or an impossible name
         raise UserError(
@@ -117,9 +118,13 @@ def _decode(data: bytes, encoding: str, path: Path) -> str:
         ) from None
 
 
-def _encoding_hint(data: bytes, encoding: str) -> str:
+def _remedy(data: bytes, encoding: str) -> str:
+    if data.startswith(_NUMPY):
+        return "it is a NumPy array, and a text is wanted"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and "16" not in encoding:
         return "it begins like UTF-16: try --encoding utf-16"
+    if b"\0" in data:
+        return "it has bytes of zero, which no text has: give a text file"
     return "say what it is with --encoding, e.g. latin-1 (Western Europe) or gb18030 (Chinese)"
 
 

@@ -74,8 +74,8 @@ class TrainingSettings:
     keep: str = setting(
         "best", "Which weights the run is left with, `best` (by held-out loss) or `last`", choices=("best", "last")
     )
-    evaluations: int = setting(10, "Looks at what is held out on the way", positive=True)
-    patience: int = setting(0, "Stop after so many looks without a gain", default="never")
+    evaluations: int = setting(10, "How often the held-out part is measured during training", positive=True)
+    patience: int = setting(0, "Stop when so many of these measurements bring no gain", default="never")
     seed: int = setting(0, "The same seed gives the same run")
     threads: int = setting(
         0, "Threads of PyTorch", default="its own choice, fewer where other programs keep the cores busy"
@@ -128,6 +128,8 @@ class NetworkSettings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for cell in self.cells:
+            if ":" in cell:
+                raise UserError(f"--cell {cell}: use {_as_options(cell)}")
             resolve(cell)
         if "," not in str(self.hidden):
             object.__setattr__(self, "hidden", int(self.hidden))
@@ -180,6 +182,16 @@ class HeldOutSettings(NetworkSettings):
         return "" if self.heldout > 0 else "give --heldout above 0"
 
 
+def _as_options(cell: str) -> str:
+    """A cell with settings, as ``compare`` takes it, in the words of ``train``.
+
+    >>> _as_options("lstm+gru:zoneout=0.1:layer-norm")
+    '--cell lstm,gru --zoneout 0.1 --layer-norm'
+    """
+    name, *changes = cell.split(":")
+    return " ".join([f"--cell {name.replace('+', ',')}", *(f"--{change.replace('=', ' ')}" for change in changes)])
+
+
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     option, rules, wanted = f"--{field.name.replace('_', '-')}", about(field), type(field.default)
     if rules.listed and isinstance(value, str):
@@ -228,8 +240,10 @@ def settings_from(
     values = dict(instead or {})
     given = {name: value for name, value in chosen.items() if value is not None}
     for budget in ("minutes", "epochs"):
-        if given.get(budget) == 0:
-            raise UserError(f"--{budget} 0: a run needs a budget; give a number above 0, or leave it out")
+        if given.get(budget, 1) <= 0:
+            raise UserError(
+                f"--{budget} {given[budget]:g}: a run needs a budget; give a number above 0, or leave it out"
+            )
     if given.get("weight_decay") and given.get("optimizer", values.get("optimizer")) == "sgd":
         raise UserError("--weight-decay belongs to AdamW: leave it out, or take --optimizer adamw")
     layers = listed(given.get("cell"), given.get("hidden"))
@@ -263,13 +277,18 @@ def read_settings(
         raise UserError(f"{run.config_file}: not this version's settings: {error}; mend or train anew") from None
 
 
+_USED_BY = {"text": "generate", "autoencode": "sample"}
+"""The command that uses a run, by task; of any other it is ``predict``."""
+
+
 def check_task(run: Run, *tasks: str) -> dict[str, Any]:
     """The configuration of a run, which must be one of these tasks'."""
     config = run.read_config()
     if config["task"] not in tasks:
-        wanted = " or ".join(tasks)
+        task, wanted = config["task"], " or ".join(tasks)
         raise UserError(
-            f"{run.config_file}: a run of the task '{config['task']}', not of {wanted}; give a run of {wanted}"
+            f"{run.config_file}: a run of the task '{task}', not of {wanted}; it is used by "
+            f"`gatewise {_USED_BY.get(task, 'predict')} {run.folder}`"
         )
     return config
 
@@ -280,5 +299,6 @@ def check_cell(path: Path, model: Any) -> None:
     for name in cell.split(",") if isinstance(cell, str) else cell if isinstance(cell, list) else ():
         if isinstance(name, str) and name.strip() not in CELLS:
             raise UserError(
-                f"{path}: no cell is called '{name.strip()}' here; give the file that registers it: --cell-file FILE"
+                f"{path}: no cell is called '{name.strip()}' here; import the module that registers it, or give "
+                "its file: --cell-file FILE"
             )

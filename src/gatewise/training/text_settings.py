@@ -31,7 +31,7 @@ class TextSettings(HeldOutSettings):
     vocabulary: int = setting(0, "Most tokens of the vocabulary", "Data", default="all; bpe: 1024")
     clean: str = setting("none", "`none`, or `d2l`: letters only, lower case", "Data", choices=("none", "d2l"))
     train_tokens: int = setting(
-        0, "Train on the first so many characters, hold out the rest", "Data", default="by `--heldout`"
+        0, "Train on this many characters from the start, hold out the rest", "Data", default="by `--heldout`"
     )
     steps: int = setting(32, "Tokens of a window: how far back the truncated gradient reaches", positive=True)
     partition: str = setting(

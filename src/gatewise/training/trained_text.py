@@ -33,7 +33,17 @@ class TrainedText:
     run: Run
 
     def generate(self, prompt: str, length: int = 300, sampling: Sampling | None = None) -> Iterator[str]:
-        """Write on from ``prompt``, piece by piece; ``"".join(...)`` gives the whole."""
+        """Write on from ``prompt``, piece by piece; ``prompt + "".join(...)`` is the whole text.
+
+        Args:
+            prompt: one token at least; cleaned as the training text was.
+            length: tokens to write.
+            sampling: how each is chosen; by default at temperature 1 and with seed 0, so that a second call writes
+                the same. (``gatewise generate`` takes temperature 0.8 and another seed each time.)
+
+        Raises:
+            UserError: an empty prompt, one with a token that the training text did not have, a length below 0.
+        """
         if self._cleaned_like_the_book():
             prompt = clean_like_the_book(prompt) + (" " if prompt[-1:].isspace() else "")
         return generate(self.model, self.tokenizer, prompt, length, sampling)

@@ -77,6 +77,6 @@ def check_equations(path: Path, model: nn.Module) -> None:
     same_names = names == cells * (len(names) // max(1, len(cells)))  # an autoencoder has its stack twice
     if same_names and recorded and fingerprint(model) not in ("", recorded):
         raise UserError(
-            f"{path}: was trained with other equations of '{', '.join(dict.fromkeys(names))}' than those here; give "
-            "the file with the cell it was trained with: --cell-file FILE"
+            f"{path}: was trained with other equations of '{', '.join(dict.fromkeys(names))}' than those here; "
+            "import the module with the cell it was trained with, or give its file: --cell-file FILE"
         )
