@@ -16,6 +16,7 @@ from gatewise.errors import UserError
 from gatewise.show.comparison import draw_comparison
 from gatewise.training import Source, TextSettings, Watch, perplexity, reporter, text_settings
 from gatewise.training.compare import Result, compare_text, variants
+from gatewise.training.run import numbered
 from gatewise.training.threads import choose_threads
 
 _COMMON = (
@@ -49,17 +50,17 @@ def compare_text_command(
     seeds: Annotated[int, Parameter(help="Runs of each cell, whose spread is shown.")] = 3,
     encoding: Annotated[str, Parameter(help="The file's encoding.")] = "utf-8",
     cell_file: CellFile = None,
-    out: Annotated[Path | None, Parameter(help="The folder of the comparison (default: runs/NAME-compare).")] = None,
+    out: Annotated[Path | None, Parameter(help="The folder of the comparison (default: runs/NAME-compare-N).")] = None,
     json_: Annotated[
         bool,
         Parameter(name="--json", negative=(), show_default=False, help="Print the results as the last line, as JSON."),
     ] = False,
-    quiet: Annotated[bool, Parameter(negative=(), show_default=False, help="Plain lines instead of a bar.")] = False,
+    quiet: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the result alone.")] = False,
     chosen: dict[str, Any],
 ) -> None:
     """Train each cell with the same budget and seeds; parameters, speed and held-out loss, as a table and a picture.
 
-    Interrupted, it goes on with the runs that are missing when it is called again with the same `--out`.
+    Called again with `--out` naming its folder, it goes on with the runs that are missing; without, it begins anew.
     """
     load_cell_file(cell_file)
     if seeds < 1:
@@ -69,12 +70,12 @@ def compare_text_command(
     settings = text_settings(**chosen)
     source = Source(file, encoding)
     names = [cell for cell in cells.split(",") if cell.strip()]
-    folder = out or Path("runs") / f"{source.name}-compare"
     title = f"{source.name}: {_budget(settings.minutes, settings.epochs)} a run, {seeds} seeds"
     with reporter(quiet) as report:
         # Once, and not for each run: the same for all of them.
         settings = replace(settings, threads=settings.threads or choose_threads(report.say))
-        contestants = variants(names, source, settings, match, folder, report.say)
+        contestants = variants(names, source, settings, match, out, report.say)
+        folder = out or numbered(f"{source.name}-compare")
         results = compare_text(
             source, contestants, seeds, folder, Watch(report), lambda found: _draw(found, folder, title)
         )

@@ -17,12 +17,12 @@ from gatewise.errors import UserError, nearest
 from gatewise.layers import LanguageModel
 from gatewise.tasks import TextTask, perplexity
 from gatewise.training.checkpoint import write_text
-from gatewise.training.lifecycle import Watch
+from gatewise.training.lifecycle import Watch, go_on
 from gatewise.training.match import matching_size, step_ratio
 from gatewise.training.metrics import finite
 from gatewise.training.run import Run
 from gatewise.training.settings import listed
-from gatewise.training.text_run import model_config, train_text
+from gatewise.training.text_run import TextTraining, model_config, train_text
 from gatewise.training.text_settings import TextSettings
 from gatewise.training.text_source import Source, prepare
 
@@ -142,9 +142,9 @@ def variants(
     """
     if match not in MATCHES:
         raise UserError(f"--match {match}: {nearest(match, MATCHES)}")
+    parsed = [parse(cell, settings) for cell in cells]
     if len(set(cells)) != len(cells) or len(cells) < 2:
         raise UserError("--cells: want two different ones at least, such as rnn,gru,lstm")
-    parsed = [parse(cell, settings) for cell in cells]
     prepared = prepare(source.read(), settings)
     size, first = prepared.tokenizer.size, parsed[0][1]
     wanted = _parameters(first, size)
@@ -201,8 +201,7 @@ def compare_text(
 ) -> list[Result]:
     """Train every contestant with every seed, in turns, so that a slow hour of the machine hits all; what each reached.
 
-    A run that is in ``folder`` already, finished and with the same settings, is not trained again: an interrupted
-    comparison goes on.
+    A run that is in ``folder`` already is not trained again, and one that was interrupted goes on.
 
     Args:
         source: the text.
@@ -211,21 +210,39 @@ def compare_text(
         folder: a run folder a contestant and seed, and ``comparison.json``.
         watch: shows the progress.
         on_result: called after every run with what there is so far.
+
+    Raises:
+        UserError: a run of other settings or of another text is in ``folder``, found before anything is trained.
     """
+    runs = _runs(source, contestants, seeds, folder)
     summaries: dict[str, list[Mapping[str, Any]]] = {variant.label: [] for variant in contestants}
-    total = seeds * len(contestants)
     _write(folder, contestants, summaries)
+    for place, (variant, seed, run, settings) in enumerate(runs, 1):
+        watch.report.say(f"[{place} of {len(runs)}] {variant.label}, seed {seed}, {variant.parameters:,} parameters")
+        summaries[variant.label].append(_summary(source, settings, run, watch))
+        results = [_result(v, summaries[v.label]) for v in contestants if summaries[v.label]]
+        _write(folder, contestants, summaries)
+        on_result(results)
+    return [_result(variant, summaries[variant.label]) for variant in contestants]
+
+
+def _runs(
+    source: Source, contestants: Sequence[Variant], seeds: int, folder: Path
+) -> list[tuple[Variant, int, Run, TextSettings]]:
+    """Every run in its turn: whose it is, its seed's number, its folder, its settings."""
+    data, runs = source.to_config(source.read()), []
     for seed in range(seeds):
         for variant in contestants:
-            done = sum(map(len, summaries.values())) + 1
-            watch.report.say(f"[{done} of {total}] {variant.label}, seed {seed}, {variant.parameters:,} parameters")
-            place = folder / f"{_file_name(variant.label)}-seed{seed}"
+            run = Run(folder / f"{_file_name(variant.label)}-seed{seed}")
             settings = replace(variant.settings, seed=variant.settings.seed + seed)
-            summaries[variant.label].append(_summary(source, settings, place, watch))
-            results = [_result(v, summaries[v.label]) for v in contestants if summaries[v.label]]
-            _write(folder, contestants, summaries)
-            on_result(results)
-    return [_result(variant, summaries[variant.label]) for variant in contestants]
+            if run.config_file.exists():
+                recorded = run.read_config()
+                if recorded["settings"] | {"threads": settings.threads} != asdict(settings):
+                    raise UserError(f"{run.folder}: a run with other settings is there; choose another --out")
+                if recorded["data"].get("sha256") != data["sha256"]:
+                    raise UserError(f"{run.folder}: a run on another text is there; choose another --out")
+            runs.append((variant, seed, run, settings))
+    return runs
 
 
 def _write(folder: Path, contestants: Sequence[Variant], summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -235,15 +252,13 @@ def _write(folder: Path, contestants: Sequence[Variant], summaries: Mapping[str,
     write_text(folder / "comparison.json", json.dumps(results, indent=2) + "\n")
 
 
-def _summary(source: Source, settings: TextSettings, place: Path, watch: Watch) -> Mapping[str, Any]:
-    run = Run(place)
+def _summary(source: Source, settings: TextSettings, run: Run, watch: Watch) -> Mapping[str, Any]:
     if run.summary_file.exists():
-        recorded = run.read_config()["settings"] | {"threads": settings.threads}
-        if recorded == asdict(settings):
-            watch.report.say(f"{place}: is there already")
-            return json.loads(run.summary_file.read_text(encoding="utf-8"))
-        raise UserError(f"{place}: a run with other settings is there; choose another --out")
-    return train_text(source, settings, place, watch)[1]
+        watch.report.say(f"{run.folder}: is there already")
+        return json.loads(run.summary_file.read_text(encoding="utf-8"))
+    if run.config_file.exists():
+        return go_on(TextTraining(), run, watch)
+    return train_text(source, settings, run.folder, watch)[1]
 
 
 def _result(variant: Variant, summaries: Sequence[Mapping[str, Any]]) -> Result:

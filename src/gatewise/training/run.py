@@ -24,7 +24,8 @@ class Run:
     """The files of one run.
 
     ``config.toml`` (what was run), ``weights.safetensors`` (the weights to use), ``checkpoint/`` (what resuming
-    needs, and the best weights so far), ``metrics.csv``, ``summary.json``, ``curve.svg``, ``samples.txt``.
+    needs, and the best weights so far), ``metrics.csv``, ``summary.json``, ``curve.svg``, ``curve.png``,
+    ``samples.txt``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,7 +43,7 @@ class Run:
     def create(cls, folder: Path | None, default_name: str) -> Run:
         """A new run in ``folder`` (empty or not there yet), or in ``runs/<default_name>-<n>``."""
         if folder is None:
-            return cls(_numbered(Path("runs"), default_name))
+            return cls(numbered(default_name))
         cls.check_free(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -170,8 +171,9 @@ def _read_pid(path: Path) -> str:
         return "unknown"
 
 
-def _numbered(parent: Path, name: str) -> Path:
-    """The first of ``name-1``, ``name-2``, ... that can be made; making it claims it."""
+def numbered(name: str) -> Path:
+    """The first of ``runs/name-1``, ``runs/name-2``, ... that can be made; making it claims it."""
+    parent = Path("runs")
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for n in range(1, 1_000_000):
