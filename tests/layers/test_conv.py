@@ -275,12 +275,8 @@ def test_weights_are_drawn_as_torch_draws_a_convolutions():
 def test_which_says_why_the_reference_runs():
     choice = gatewise.which(ConvGRU(1, 2, 3))
     assert choice.engine == "eager"
-    assert choice.reason == (
-        "the reference: the equations of 'gru-before' step by step, with convolutions; native multiplies by matrices, "
-        "it does not convolve; torch has no recurrent kernel with convolutions; scan multiplies by matrices, it does "
-        "not convolve"
-    )
-    with pytest.raises(UserError, match="engine 'native' cannot run this: native multiplies by matrices"):
+    assert choice.reason == "the reference: the equations of 'gru-before' step by step; only 'eager' convolves"
+    with pytest.raises(UserError, match="engine 'native' cannot run this: only 'eager' convolves"):
         ConvGRU(1, 2, 3, engine="native")(torch.zeros(2, 1, 1, 4, 4))
 
 
@@ -291,7 +287,11 @@ REFUSED = [
      "frames' size; use 1 or 3"),
     ({"kernel_size": 0}, "kernel_size: want a whole number above 0, or 2 of them, got 0"),
     ({"kernel_size": (3,)}, "kernel_size: want a whole number above 0, or 2 of them, got (3,)"),
-    ({"cell": "gru-befor"}, "no cell is called 'gru-befor': did you mean 'gru-before'?"),
+    (
+        {"cell": "gru-befor"},
+        "no cell is called 'gru-befor': did you mean 'gru-before'? One of your own: import its module, or "
+        "--cell-file FILE",
+    ),
     ({"dims": 3}, "dims: want 1 (rows of points) or 2 (pictures), got 3"),
     ({"padding_mode": "zero"}, "padding_mode 'zero': did you mean 'zeros'?"),
     ({"in_channels": 0}, "in_channels: want a whole number above 0, got 0"),

@@ -202,6 +202,6 @@ def test_bad_settings_name_the_option(chosen, message):
 
 
 def test_an_engine_that_does_not_convolve_is_refused_before_anything_is_written(videos, tmp_path):
-    with pytest.raises(UserError, match="engine 'native' cannot run this: native multiplies by matrices"):
+    with pytest.raises(UserError, match="engine 'native' cannot run this: only 'eager' convolves"):
         train(TRAININGS["frames"], FramesSource(videos), settings_of(engine="native"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

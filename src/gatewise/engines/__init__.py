@@ -85,7 +85,7 @@ def reason(engine: Engine, request: Request | Stack, name: str = "auto") -> str:
         refused = refusal(other, request)
         overtaken = _overtaking(other, request) if refused is None else None
         said += [refused] if refused else [overtaken[1]] if overtaken and overtaken[1] else []
-    return "; ".join(said)
+    return "; ".join(dict.fromkeys(said))  # what several say is said once
 
 
 def which(layer: Any, x: Tensor | None = None) -> Choice:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+NOT_CONVOLVED = "only 'eager' convolves"
+"""What every other engine answers."""
+
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d}
 
 

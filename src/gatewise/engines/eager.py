@@ -25,8 +25,7 @@ class EagerEngine:
         return None
 
     def describe(self, request: Request) -> str:
-        convolved = ", with convolutions" if request.convolution else ""
-        return f"the reference: the equations of '{request.cell.name}' step by step{convolved}"
+        return f"the reference: the equations of '{request.cell.name}' step by step"
 
     def overtakes(self, name: str, request: Request) -> str | None:
         if name == "scan" and request.steps is not None and request.steps < WORTH_A_SCAN:

@@ -12,6 +12,7 @@ from gatewise.cells import Cell
 from gatewise.cells.gru import GRU
 from gatewise.cells.lstm import LSTM
 from gatewise.cells.rnn import RNN, ReluRNN
+from gatewise.engines.convolution import NOT_CONVOLVED
 from gatewise.engines.request import Input, Request, States, Tokens
 
 # A subclass may have other equations, so the class itself is looked up, not its ancestors.
@@ -30,7 +31,7 @@ class TorchEngine:
 
     def refuses(self, request: Request) -> str | None:
         if request.convolution:
-            return "torch has no recurrent kernel with convolutions"
+            return NOT_CONVOLVED
         if request.bf16:
             return "torch multiplies in the weights' own precision"
         if type(request.cell) not in _KERNELS:

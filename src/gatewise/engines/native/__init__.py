@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Cell
+from gatewise.engines.convolution import NOT_CONVOLVED
 from gatewise.engines.native import arguments, build, operator
 from gatewise.engines.native.stream import NativeStream
 from gatewise.engines.remembered import constant_when_compiled
@@ -27,7 +28,7 @@ class NativeEngine:
 
     def refuses(self, request: Request) -> str | None:
         if request.convolution:
-            return "native multiplies by matrices, it does not convolve"
+            return NOT_CONVOLVED
         weight = request.some_weight
         if weight is not None and weight.device.type != "cpu":
             return f"native runs on a CPU, not on {weight.device.type}"

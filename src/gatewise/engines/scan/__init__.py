@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.cells import Cell
+from gatewise.engines.convolution import NOT_CONVOLVED
 from gatewise.engines.remembered import Remembered, constant_when_compiled
 from gatewise.engines.request import Input, Request, States, Tokens, Weights, run_stack
 from gatewise.engines.scan.recurrence import before, recurrence
@@ -32,7 +33,7 @@ class ScanEngine:
 
     def refuses(self, request: Request) -> str | None:
         if request.convolution:
-            return "scan multiplies by matrices, it does not convolve"
+            return NOT_CONVOLVED
         found = _linear(request.cell)
         if isinstance(found, NotLinear):
             return f"scan: {found.why}"
