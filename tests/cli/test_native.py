@@ -146,8 +146,8 @@ class TestDoctor:
         off = row(answer, "engine native")
         assert off.startswith("off: no C++ compiler that works")
         assert "g++" in off
-        assert "pip install gatewise[compiler]" in off
-        assert row(answer, "extra compiler") == "not installed: pip install ziglang"
+        assert 'pip install "gatewise[compiler]"' in off
+        assert row(answer, "extra compiler") == 'not installed: pip install "gatewise[compiler]"'
         assert row(answer, "engine torch").startswith("ready")
 
     def test_with_a_wrong_one(self, monkeypatch, gatewise_):

@@ -39,7 +39,7 @@ def doctor_command() -> None:
         ("engine scan", "ready: cells that are linear in their states, as min-gru and min-lstm"),
         ("engine eager", "ready: every cell"),
         ("extra bpe", _extra("tokenizers")),
-        ("extra compiler", _extra("ziglang") if off else "not needed: there is a compiler"),
+        ("extra compiler", _extra("ziglang", '"gatewise[compiler]"') if off else "not needed: there is a compiler"),
         ("extra tensorboard", _extra("tensorboard")),
     ]
     _print(rows)
@@ -90,9 +90,9 @@ def _cache() -> list[tuple[str, str]]:
     return rows
 
 
-def _extra(module: str) -> str:
+def _extra(module: str, named: str = "") -> str:
     if find_spec(module) is None:
-        return f"not installed: pip install {module}"
+        return f"not installed: pip install {named or module}"
     try:
         return f"ready: {module} {version(module)}"
     except PackageNotFoundError:

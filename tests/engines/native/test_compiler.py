@@ -303,7 +303,7 @@ class TestRefused:
         forget_compiler()
         assert find_compiler() is None
         assert refusals() == ()
-        why = "no C++ compiler that works: install g++ or clang++, or pip install gatewise[compiler]"
+        why = 'no C++ compiler that works: install g++ or clang++, or pip install "gatewise[compiler]"'
         assert cache.why_off() == why
         with pytest.raises(UserError, match=re.escape(why)):
             cache.library("gru", "int f();", headers={})

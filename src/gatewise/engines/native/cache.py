@@ -214,7 +214,7 @@ def _place(recipe: _Recipe) -> tuple[str, Path]:
 
 def _no_compiler() -> str:
     tried = f" ({'; '.join(refusals())})" if refusals() else ""
-    return f"no C++ compiler that works{tried}: install g++ or clang++, or pip install gatewise[compiler]"
+    return f'no C++ compiler that works{tried}: install g++ or clang++, or pip install "gatewise[compiler]"'
 
 
 def _system() -> str:
