@@ -137,5 +137,5 @@ def test_a_picture_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "curve.svg").write_text("old")
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     with pytest.raises(UserError, match=r"curve\.svg: no space left"):
-        draw_curve([], tmp_path / "curve.svg", "title")
+        draw_curve([], tmp_path, "title")
     assert contents(tmp_path) == {"curve.svg": b"old"}

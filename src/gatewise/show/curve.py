@@ -8,16 +8,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gatewise.show.picture import HELDOUT, TRAIN, dress, save
+from gatewise.show.picture import HELDOUT, TRAIN, along_steps, dress, save_both
 from gatewise.training import Run
 
 
-def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, loss_unit: str = "nats per token") -> None:
-    """Draw ``metrics.csv`` as an SVG.
+def draw_curve(rows: Sequence[Mapping[str, str]], folder: Path, title: str, loss_unit: str = "nats per token") -> None:
+    """Draw ``metrics.csv`` as ``curve.svg`` and ``curve.png``.
 
     Args:
         rows: the metrics, as :meth:`gatewise.training.Run.read_metrics` gives them.
-        path: where the picture goes; replaced whole.
+        folder: where the pictures go; they are replaced whole.
         title: what the run was.
         loss_unit: of the loss.
     """
@@ -33,16 +33,16 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, loss_u
         axes.annotate(
             f"{points[-1][1]:.3f}", points[-1], textcoords="offset points", xytext=(6, 0), va="center", color=colour
         )
-    axes.set_xlabel("training step")
+    along_steps(axes)
     axes.set_ylabel(f"loss ({loss_unit})")
     dress(axes, title)
     axes.margins(x=0.08)
     if axes.lines:
         axes.legend(frameon=False)
-    save(figure, path)
+    save_both(figure, folder, "curve")
 
 
 def draw_run(run: Run, loss_unit: str = "nats per token") -> None:
-    """Draw a run's ``curve.svg``."""
+    """Draw a run's ``curve.svg`` and ``curve.png``."""
     title = f"{run.folder.name}: {run.read_config()['settings']['cell']}"
-    draw_curve(run.read_metrics(), run.curve_file, title, loss_unit)
+    draw_curve(run.read_metrics(), run.folder, title, loss_unit)

@@ -13,6 +13,7 @@ from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from gatewise.training.checkpoint import replacing
 
@@ -35,6 +36,12 @@ def dress(axes: Axes, title: str, grid: str = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(axis=grid, linewidth=0.5, alpha=0.4)  # type: ignore[arg-type]
+
+
+def along_steps(axes: Axes, label: str = "training step") -> None:
+    """Steps to the right: whole numbers."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def save(figure: Figure, *paths: Path) -> list[Path]:
