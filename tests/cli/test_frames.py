@@ -1,6 +1,8 @@
 """``train frames`` and ``predict`` as commands: what they write and say, what they refuse."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,13 +34,18 @@ def test_training_says_how_it_compares_and_draws(run):
     folder, out = run
     summary = json.loads(out.splitlines()[-1])
     assert summary == json.loads((folder / "summary.json").read_text())
-    assert f"forecast   MSE {summary['mse']:.5f}  SSIM {summary['ssim']:.3f}" in out
-    assert f"copy last  MSE {summary['baselines']['copy_last']['mse']:.5f}" in out
-    ratio = summary["mse"] / summary["baselines"]["copy_last"]["mse"]
-    assert f"{ratio:.2f} times the squared error of copying the last frame" in out
+    names = {
+        "copy_last": "the last frame again", "mean_given": "the mean of the given frames",
+        "motion": "the last frame moved on", "train_mean": "the mean training picture",
+    }  # fmt: skip
+    scores = {"forecast": summary, **{words: summary["baselines"][name] for name, words in names.items()}}
+    for words, score in scores.items():
+        assert re.search(rf"^{words} +MSE {score['mse']:.5f}  SSIM {score['ssim']:.3f}$", out, re.MULTILINE), words
     best = min(summary["baselines"], key=lambda name: summary["baselines"][name]["mse"])
-    ratio = summary["mse"] / summary["baselines"][best]["mse"]
-    assert f"{ratio:.2f} times that of the best without learning, {best.replace('_', ' ')}" in out
+    for name, words in (("copy_last", names["copy_last"]), (best, f"the best without learning, {names[best]}")):
+        other = summary["baselines"][name]
+        ratio, more = summary["mse"] / other["mse"], summary["ssim"] - other["ssim"]
+        assert f"beside {words}: {ratio:.2f} times the squared error, SSIM {more:+.3f}\n" in out
     strip = np.asarray(Image.open(folder / "frames.png").convert("RGB"))
     assert (strip == [250, 120, 10]).all(-1).any()  # in colour
     with Image.open(folder / "frames.gif") as film:
@@ -59,10 +66,18 @@ def test_predicting_goes_on_from_new_frames(gatewise_, run, pictures, tmp_path):
         assert getattr(film, "n_frames", 1) == 2
 
 
+def test_the_page_and_the_command_use_the_same_words(run):
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for words in ("the last frame again", "the last frame moved on", "the mean training picture"):
+        assert f"| {words} |" in page
+        assert f"\n{words} " in run[1]
+
+
 def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_path):
     folder, _ = run
     (tmp_path / "empty").mkdir()
-    out = tmp_path / "next.gif"
+    out, grey = tmp_path / "next.gif", tmp_path / "grey.npy"
+    np.save(grey, np.zeros((9, 12, 14)))
     for arguments, message in (
         (("train", "frames", tmp_path / "nowhere"), f"{tmp_path / 'nowhere'}: does not exist"),
         (("train", "frames", tmp_path / "empty"), f"{tmp_path / 'empty'}: no frames in it"),
@@ -73,6 +88,11 @@ def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_
         (("train", "frames", "--heldout", 0.1), "--heldout is of videos that are given, and none are: leave it out"),
         (("train", "frames", "--size", 8), "moving digits: a frame of 8 pixels is too small to move in"),
         (("predict", folder, pictures, "--out", tmp_path / "next.mp4"), f"--out {tmp_path / 'next.mp4'}: want a name"),
+        (
+            ("predict", folder, grey, "--out", out),
+            f"{grey}: grey frames, and {folder} learned from colour ones; give "
+            "colour frames, (frames, height, width, 3)",
+        ),
         (("predict", folder, pictures, "--out", out, "--frames", 0), "--frames 0: want a number above 0"),
         (
             ("predict", trained, pictures, "--out", out),

@@ -37,7 +37,7 @@ def test_each_row_shows_what_its_label_says(examples, tmp_path, monkeypatch):
         sheet = np.asarray(image.get_array())[..., 0]
         rows = {
             "given": examples.given[:, n], "truth": examples.truth[:, n], "forecast": examples.predicted[:, n],
-            "copy last": examples.given[-1:, n].expand(2, -1, -1, -1),
+            "last frame again": examples.given[-1:, n].expand(2, -1, -1, -1),
         }  # fmt: skip
         assert [label.get_text() for label in axes.get_yticklabels()] == list(rows)
         for place, frames in zip(axes.get_yticks(), rows.values(), strict=True):

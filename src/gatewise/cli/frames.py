@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +70,13 @@ def _predict(run: Run, wanted: Wanted) -> str:
         raise UserError(f"--frames {frames}: want a number above 0")
     trained = load_frames_run(run.folder)
     clip = read_frames(folder, trained.size)[0]
+    given, learned = clip.frames.shape[1], trained.model.channels
+    if given != learned:
+        shape = "(frames, height, width)" if learned == 1 else f"(frames, height, width, {learned})"
+        raise UserError(
+            f"{folder}: {_kind(given)} frames, and {run.folder} learned from {_kind(learned)} ones; give "
+            f"{_kind(learned)} frames, {shape}"
+        )
     predicted = trained.predict(clip.frames, frames)
     if out.suffix.lower() == ".gif":
         film_of(predicted, out)
@@ -79,17 +87,35 @@ def _predict(run: Run, wanted: Wanted) -> str:
     return f"{len(predicted)} frames after the {len(clip.frames)} of {clip.name}: {out}"
 
 
+def _kind(channels: int) -> str:
+    return {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+
+
+_NAMED = {
+    "copy_last": "the last frame again", "mean_given": "the mean of the given frames",
+    "motion": "the last frame moved on", "train_mean": "the mean training picture",
+}  # fmt: skip
+"""What is predicted without learning, in words."""
+
+
 def _tell(run: Run, summary: dict[str, Any]) -> None:
-    scores = {"forecast": summary, **summary["baselines"]}
+    scores = {"forecast": summary, **{_NAMED[name]: score for name, score in summary["baselines"].items()}}
+    width = max(map(len, scores))
     for name, score in scores.items():
         alike = "" if score["ssim"] is None else f"  SSIM {score['ssim']:.3f}"
-        print(f"{name.replace('_', ' '):11}MSE {score['mse']:.5f}{alike}")
+        print(f"{name:{width}}  MSE {score['mse']:.5f}{alike}")
     baselines = {name: score["mse"] for name, score in summary["baselines"].items()}
     best = min(baselines, key=lambda name: baselines[name])
-    copied, least = (summary["mse"] / mse if mse else float("inf") for mse in (baselines["copy_last"], baselines[best]))
-    print(f"           {copied:.2f} times the squared error of copying the last frame")
-    print(f"           {least:.2f} times that of the best without learning, {best.replace('_', ' ')}")
+    print(_beside(summary, summary["baselines"]["copy_last"], _NAMED["copy_last"]))
+    print(_beside(summary, summary["baselines"][best], f"the best without learning, {_NAMED[best]}"))
     print(f"pictures   {run.folder / 'frames.png'}, {run.folder / 'frames.gif'}")
+
+
+def _beside(forecast: Mapping[str, Any], other: Mapping[str, Any], name: str) -> str:
+    """How a forecast compares with another prediction."""
+    ratio = forecast["mse"] / other["mse"] if other["mse"] else float("inf")
+    alike = "" if None in (forecast["ssim"], other["ssim"]) else f", SSIM {forecast['ssim'] - other['ssim']:+.3f}"
+    return f"beside {name}: {ratio:.2f} times the squared error{alike}"
 
 
 ENDINGS["frames"] = Ending(draw_frames_run, _tell, lambda _: ("predict {run} FOLDER --out next.gif", "explain {cell}"))

@@ -29,7 +29,7 @@ _MILLISECONDS, _PAUSE = 200, 1_000
 
 
 def draw_frames_run(run: Run, examples: int = 3) -> None:
-    """Draw a run's ``curve.svg``, ``frames.svg``, ``frames.png`` and ``frames.gif``."""
+    """Draw a run's ``curve`` and ``frames`` as SVG and PNG, and ``frames.gif``."""
     draw_run(run, FramesTask.loss_unit)
     found = load_frames_run(run.folder).examples(examples)
     title = f"{run.folder.name}: {run.read_config()['settings']['cell']} on sequences that it never saw"
@@ -65,7 +65,7 @@ def draw_strip(examples: Examples, paths: Sequence[Path], title: str) -> None:
 def _label(axes: Axes, frame: tuple[int, int], columns: int, before: Sequence[int], after: Sequence[int]) -> None:
     (height, width), gap = frame, _gap(frame)
     middles = [gap + (row + 0.5) * (height + gap) - gap / 2 - 0.5 for row in range(4)]
-    axes.set_yticks(middles, ["given", "truth", "forecast", "copy last"], fontsize=8)
+    axes.set_yticks(middles, ["given", "truth", "forecast", "last frame again"], fontsize=8)
     places = [gap + (column + 0.5) * (width + gap) - gap / 2 - 0.5 for column in range(columns)]
     axes.set_xticks(places[: len(after)], [f"+{t}" for t in after], fontsize=7)
     top = axes.secondary_xaxis("top")
