@@ -25,10 +25,10 @@ def test_table(probed):
         longest = [f["longest"] for f in summary["findings"] if f["cell"] == cell]
         assert line.split()[0] == cell
         assert [int(n) for n in re.findall(r"\d+", line.split(maxsplit=2)[2])] == [n or 2 for n in longest]
-    assert re.search(r"recall, gru, T \d: z \(1 keeps\)  checksum 0\.\d\d  noise 0\.\d\d  question 0\.\d\d", answer.out)
+    assert re.search(r"recall, gru, T \d: z \(1 keeps\)  first 0\.\d\d  noise 0\.\d\d  question 0\.\d\d", answer.out)
     assert "chrono: gru: biases of z" in answer.out
     assert "chrono: not defined for rnn" in answer.out
-    assert len([line for line in answer.err.splitlines() if line.startswith("recall, gru, T ")]) in (1, 2)
+    assert answer.err == ""  # --quiet
 
 
 def test_files(probed):
@@ -37,7 +37,7 @@ def test_files(probed):
     assert json.loads(answer.out.splitlines()[-1]) == summary
     assert summary["synthetic"] is True
     assert summary["settings"]["ladder"] == [2, 4]
-    assert summary["findings"][0]["gates"]["z"].keys() == {"checksum", "noise", "question"}
+    assert summary["findings"][0]["gates"]["z"].keys() == {"first", "noise", "question"}
     svg = (folder / "probe.svg").read_text()
     assert "longest T solved" in svg
     assert "recall: gates at the decisive moments" in svg
@@ -81,3 +81,5 @@ def test_without_a_folder_runs_are_numbered(gatewise_, tmp_path, monkeypatch):
     assert answer.code == 0, answer
     assert re.search(r"rnn +\d+ +< 300", answer.out)
     assert (tmp_path / "runs" / "probe-1" / "summary.json").exists()
+    assert "gate openings" not in answer.out  # nothing was solved
+    assert re.search(r"^recall, rnn, T 300: not solved, .*$", answer.err, re.MULTILINE)

@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+import torch
 from back_propagation import assert_agree, by_autograd, problem
 from hypothesis import given, settings, strategies
 from linear_cells import LINEAR
@@ -12,7 +13,7 @@ from matplotlib.mathtext import MathTextParser
 from printed_equations import by_printed_text, sections
 from random_cells import random_cells
 
-from gatewise import CELLS, UserError, explain
+from gatewise import CELLS, Cell, UserError, explain
 from gatewise.graph import equations
 
 EVERY_CELL = [pytest.param(cell, id=name) for name, cell in (CELLS | MADE_UP | LINEAR).items()]
@@ -55,6 +56,26 @@ def test_the_textbooks_gru_is_derived_as_a_student_would():
         "dU_n = Σ_t da_n (r ⊙ h_{t-1})ᵀ",
         "db'_n = Σ_t da_n",
     ]
+
+
+def test_a_cell_says_what_it_is_and_where_it_is_from():
+    class Mine(Cell):
+        """Half of the old, half of the new.
+
+        Not shown.
+        """
+
+        gates = ("n",)
+
+        def step(self, x, u, h):
+            return 0.5 * h + 0.5 * torch.tanh(x.n + u.n(h))
+
+    title, source, *_ = equations(Mine).splitlines()
+    assert (title, source) == (
+        "Mine: Half of the old, half of the new.", "(no source named: the class attribute `paper` is for it)"
+    )  # fmt: skip
+    Mine.paper = "Mine 2026"
+    assert equations(Mine).splitlines()[1] == "Mine 2026"
 
 
 def test_what_is_shared_gets_a_name_and_is_written_once():

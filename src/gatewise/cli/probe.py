@@ -75,7 +75,7 @@ def probe_command(
         ),
     ] = False,
     quiet: Annotated[
-        bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Plain lines instead of a bar.")
+        bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print the result alone.")
     ] = False,
 ) -> None:
     """Find the longest T at which cells solve synthetic memory tasks, and what their gates do.
@@ -169,6 +169,8 @@ def notes(settings: ProbeSettings, findings: Sequence[Finding]) -> list[str]:
             f"chrono: {cell}: biases of {', '.join(gates)}" if gates else
             f"chrono: not defined for {cell}, which has no gate that is known to keep its state; it began as always"
         )  # fmt: skip
+    if not any(finding.longest for finding in findings):
+        return lines
     lines += ["", "Mean gate openings at the decisive moments, at the longest T solved:"]
     for finding in findings:
         known = roles(finding.cell)

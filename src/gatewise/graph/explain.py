@@ -26,7 +26,7 @@ def equations(cell: str | type[Cell] | Cell, latex: bool = False) -> str:
     summary = (inspect.getdoc(type(cell.written)) or "").partition("\n")[0]
     inherited = summary == (inspect.getdoc(Cell) or "").partition("\n")[0]
     title = f"{cell.name}: {summary}" if summary and not inherited else cell.name
-    return "\n".join([title, cell.paper or "(no source named)", "", found])
+    return "\n".join([title, cell.paper or "(no source named: the class attribute `paper` is for it)", "", found])
 
 
 def explain(cell: str | type[Cell] | Cell, latex: bool = False, file: TextIO | None = None) -> None:

@@ -72,22 +72,22 @@ class MemoryTask:
 
 
 def draw_recall(T: int, batch: int, generator: torch.Generator) -> Examples:
-    """The first token is a checksum, to be told after T tokens of noise.
+    """The first token is to be told after T tokens of noise.
 
-    Steps: checksum s, T noise tokens, a question; L = T + 2. s is uniform of 0..7, a noise token of 8..15, the question
-    is 16. The answer, at the question, is s: 8 classes. After the latching problem of Hochreiter and Schmidhuber 1997
-    (doi:10.1162/neco.1997.9.8.1735, experiment 2) and Bengio et al. 1994 (doi:10.1109/72.279181).
+    Steps: first token s, T noise tokens, a question; L = T + 2. s is uniform of 0..7, a noise token of 8..15, the
+    question is 16. The answer, at the question, is s: 8 classes. After the latching problem of Hochreiter and
+    Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735, experiment 2) and Bengio et al. 1994 (doi:10.1109/72.279181).
 
     >>> examples = draw_recall(3, 1, torch.Generator().manual_seed(0))
     >>> examples.inputs.flatten().tolist(), examples.answers.tolist()
     ([4, 15, 13, 8, 16], [[4]])
     """
-    checksum = _uniform(SYMBOLS, (1, batch), generator)
+    first = _uniform(SYMBOLS, (1, batch), generator)
     noise = SYMBOLS + _uniform(SYMBOLS, (T, batch), generator)
     question = torch.full((1, batch), 2 * SYMBOLS)
     places = torch.arange(T + 2).unsqueeze(1).expand(-1, batch)
-    moments = {"checksum": places == 0, "noise": (places > 0) & (places <= T), "question": places == T + 1}
-    return Examples(torch.cat([checksum, noise, question]), checksum, moments)
+    moments = {"first": places == 0, "noise": (places > 0) & (places <= T), "question": places == T + 1}
+    return Examples(torch.cat([first, noise, question]), first, moments)
 
 
 def draw_skip(T: int, batch: int, generator: torch.Generator) -> Examples:
