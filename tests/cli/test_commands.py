@@ -82,6 +82,11 @@ def test_alone_it_shows_the_help(gatewise_):
     assert gatewise_("train").out == gatewise_("train", "--help").out
 
 
+def test_where_to_start_stands_on_the_first_page_alone(gatewise_):
+    assert "Start with gatewise train text" in gatewise_().out
+    assert "Start with" not in gatewise_("train", "text", "--help").out + gatewise_("train").out
+
+
 def test_version(gatewise_):
     assert gatewise_("--version") == (0, f"{gatewise.__version__}\n", "")
 
@@ -140,6 +145,16 @@ def test_evaluate_another_text(trained, tmp_path, text_file, gatewise_):
     assert ": 33 tokens" in other.out
 
 
+def test_quiet_prints_the_result_alone(tmp_path, text_file, gatewise_, small):
+    command = ("train", "text", text_file, *small, "--epochs", 1)
+    loud = gatewise_(*command, "--out", tmp_path / "a")
+    quiet = gatewise_(*command, "--out", tmp_path / "b", "--quiet")
+    assert "step " in loud.err
+    assert re.fullmatch(r"\(longest passage copied .*\)\n", quiet.err)  # a result
+    without = [re.sub(r"\S+ (s|tokens/s),|/[ab]\b", "", answer.out) for answer in (loud, quiet)]
+    assert without[0] == without[1]
+
+
 def generated(gatewise_, run, *options):
     answer = gatewise_("generate", run, "--prompt", "the time", "--length", 60, *options)
     assert answer.code == 0, answer
@@ -173,10 +188,6 @@ def test_the_reported_copy_is_a_copy(trained, text_file, gatewise_):
 def test_generate_without_a_prompt_starts_as_the_text_does(trained, text_file, gatewise_):
     words = " ".join(text_file.read_text().split()[:3])
     assert gatewise_("generate", trained, "--length", 5).out.startswith(words)
-
-
-def test_generate_nothing(trained, gatewise_):
-    assert gatewise_("generate", trained, "--prompt", "the", "--length", 0).out == "the\n"
 
 
 def test_generate_when_the_text_is_gone(tmp_path, text_file, gatewise_, small):
@@ -228,7 +239,7 @@ def test_a_cell_of_one_s_own(tmp_path, text_file, gatewise_, refused, small, mon
     assert "tanh" in gatewise_("explain", "half", *own).out
     gatewise.CELLS.pop("half")
     for name in ("generate", "evaluate", "resume"):
-        assert "--cell-file" in refused(name, run)
+        assert "import the module that registers it, or give its file: --cell-file FILE" in refused(name, run)
     file.write_text(CELL.replace("0.5 * h + 0.5 * c", "0.25 * h + 0.75 * c"))
     for name in ("generate", "evaluate", "resume"):
         assert "other equations of 'half'" in gatewise_(name, run, *own).refusal

@@ -28,7 +28,7 @@ Json = Annotated[
     ),
 ]
 Quiet = Annotated[
-    bool, Parameter(group=GROUPS["Output"], negative=(), show_default=False, help="Plain lines instead of a bar.")
+    bool, Parameter(group=GROUPS["Output"], negative=(), show_default=False, help="Print the result alone.")
 ]
 TensorBoard = Annotated[
     bool, Parameter(group=GROUPS["Output"], negative=(), show_default=False, help="Also write a TensorBoard log.")

@@ -70,9 +70,15 @@ class AutoencodeTraining:
             f"{settings.model} of {settings.cell}, {settings.layers} x {settings.hidden} units, "
             f"latent {settings.latent}"
         )
+        introductions = [introduction]
+        if settings.baseline == "train" and len(task.heldout):
+            introductions.append(
+                f"after the budget, {UNCONDITIONAL[settings.model]} learns for as many steps, to compare with, and "
+                "what is held out is measured; --baseline none leaves the comparison out"
+            )
         return Job(
             f"{source.name}-{settings.model}-{'-'.join(settings.cells)}", source.to_config(content),  # type: ignore[arg-type]
-            torch_learner(model, task, settings), (choice.engine, choice.reason), about, [introduction],
+            torch_learner(model, task, settings), (choice.engine, choice.reason), about, introductions,
             partial(_measure, settings, prepared, config),
         )  # fmt: skip
 

@@ -68,10 +68,10 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines on standard error: one a look at what is held out."""
+    """Plain lines on standard error: one a look at what is held out, and now and then one of other long work."""
 
-    def __init__(self) -> None:
-        self._left = ""
+    def __init__(self, seconds_between: float = 10.0) -> None:
+        self._left, self._seconds_between = "", seconds_between
 
     def step(self, share: float, position: Position, train: Mapping[str, float], rate: str) -> None:
         self._left = duration(position.seconds * (1 - share) / share) if share > 0 else "?"
@@ -85,6 +85,20 @@ class Lines(Silent):
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Any]:
+        start = said = time.perf_counter()
+        done = 0.0
+
+        def count(amount: float) -> None:
+            nonlocal done, said
+            done, now = done + amount, time.perf_counter()
+            if now - said >= self._seconds_between and 0 < done < total:
+                said = now
+                self.say(f"{what}: {done / total:.0%}, {duration((now - start) * (total - done) / done)} left")
+
+        yield count
 
 
 class Bars:
@@ -142,10 +156,10 @@ class Bars:
 
 @contextmanager
 def reporter(quiet: bool = False) -> Iterator[Reporter]:
-    """Bars where a person sits at a terminal, plain lines otherwise or when ``quiet``."""
+    """Bars where a person sits at a terminal, plain lines otherwise; nothing when ``quiet``."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield Lines()
+        yield Silent() if quiet else Lines()
         return
     bars = Bars(console)
     try:

@@ -44,6 +44,7 @@ def train_unconditional(
     learner = torch_learner(decoder, own, settings)
     schedule = Schedule(settings.lr, steps, cosine=settings.schedule == "cosine", warmup=settings.warmup)
     looks, best, kept, diverged = 0, math.inf, decoder.state_dict(), None
+    report.say(f"now {name}, {steps:,} steps, to compare with")
     with report.counting(f"training {name}", steps) as progress:
         for step, batch in enumerate(islice(_endless(own), steps)):
             try:

@@ -88,7 +88,8 @@ def test_an_unconditional_model_that_diverges_does_not_keep_the_run_from_its_end
     settings = replace(settings, keep="last")
     found = train_unconditional(decoder, prepared.task, settings, 20, Telling(), lambda: None, "a model")
     assert found == (dies == 12)  # after two looks; the third step is before the first
-    assert said[0].startswith(f"a model, trained for comparison, diverged at step {dies}")
+    assert said[0] == "now a model, 20 steps, to compare with"
+    assert said[1].startswith(f"a model, trained for comparison, diverged at step {dies}")
     if found:
         assert torch.equal(decoder.head.bias, seen[0])
 
