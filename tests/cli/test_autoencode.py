@@ -49,7 +49,9 @@ def test_training_tells_what_the_latent_carries(lines):
         assert word in answer.out
     assert f"{summary['baselines']['unconditional']:.2f}" in answer.out
     assert f"interpolate {run} --from A --to B" in answer.out
-    for name in ("samples.txt", "curve.svg", "latent.svg", "metrics.csv", "weights.safetensors"):
+    for name in (
+        "samples.txt", "curve.svg", "curve.png", "latent.svg", "latent.png", "metrics.csv", "weights.safetensors",
+    ):  # fmt: skip
         assert (run / name).stat().st_size > 100
     assert "of the variance" in (run / "latent.svg").read_text()
     assert "−ELBO" in (run / "curve.svg").read_text()
@@ -61,6 +63,7 @@ def test_samples_follow_the_seed(lines, gatewise_):
     assert one.code == 0
     assert len(one.out.splitlines()) == 12
     assert one.out == same.out != other.out
+    assert [int(line.split()[0]) for line in one.out.splitlines()] == list(range(1, 13))  # also where one is empty
     assert "--seed" in gatewise_("sample", run).err
 
 
@@ -72,7 +75,7 @@ def test_copies_stand_beside_what_is_written(lines, folder, gatewise_):
     whole, many, length, passage = re.search(
         r"\((\d+) of (\d+) are lines .* from them: (\d+) characters, (.*)\)\n", answer.err
     ).groups()  # type: ignore[union-attr]
-    written = answer.out.splitlines()
+    written = [line[3:] for line in answer.out.splitlines()]  # behind their numbers
     assert (int(whole), int(many)) == (sum(line in learned for line in written), 8)
     passages = {text[i:j] for text in written for i in range(len(text)) for j in range(i + 1, len(text) + 1)}
     assert int(length) == max((len(one) for one in passages if any(one in line for line in learned)), default=0)
@@ -93,10 +96,25 @@ def test_reconstructions_of_lines_files_and_what_is_held_out(lines, folder, gate
     assert [given[0], given[2]] == ["a rose", "by any thorn"]  # also a word that it does not know
     assert given[1].startswith("  -> ")
     assert given[1].endswith("edits of 6 characters)")
-    assert given[-1].endswith("over 2 lines")
+    wrong = [int(re.search(r"\((\d+) edits of", line)[1]) for line in (given[1], given[3])]  # type: ignore[index]
+    said = f"{sum(wrong)} edits of 18 characters of the originals, {sum(wrong) / 18:.1%}, over 2 lines"
+    assert given[-1] == said
     assert "over 5 lines" in gatewise_("reconstruct", run, folder / "lines.txt", "--count", 5).out
     heldout = gatewise_("reconstruct", run, "--count", 2).out.splitlines()
     assert heldout[0] in (folder / "lines.txt").read_text().splitlines()[-6:]
+
+
+@pytest.mark.parametrize("line", ["a rose, and/or sweet", "a rose...", "name.", "3.14", "wait...what"])
+def test_a_line_with_a_dot_or_a_slash_is_a_line(line, lines, gatewise_):
+    assert gatewise_("reconstruct", lines[0], line).out.splitlines()[0] == line
+
+
+def test_what_follows_the_budget_is_said_before_and_then(lines):
+    said = lines[1].err.splitlines()
+    before = "after the budget, the same decoder without a latent learns for as many steps, to compare with"
+    assert any(line.startswith(before) for line in said)
+    steps = json.loads(lines[1].out.splitlines()[-1])["steps"]
+    assert f"now the same decoder without a latent, {steps} steps, to compare with" in said
 
 
 def test_a_line_longer_than_a_files_name_is_a_line(lines, gatewise_):
@@ -145,24 +163,28 @@ def test_interpolation_begins_and_ends_with_the_reconstructions(lines, gatewise_
         arguments = ("interpolate", run, "--from", "a rose", "--to", "sweet", "--steps", 4, "--way", way)
         answer = gatewise_(*arguments)
         assert answer.code == 0, answer
-        written = answer.out.splitlines()
-        assert len(written) == 4
+        numbers, written = zip(*(line.split("  ", 1) for line in answer.out.splitlines()), strict=True)
+        assert numbers == ("1", "2", "3", "4")
         assert [written[0], written[-1]] == ends
 
 
 def test_series_are_drawn_and_saved(series, folder, gatewise_):
+    (series / "sample.npy").unlink(missing_ok=True)
     answer = gatewise_("sample", series, "-n", 3, "--seed", 0)
-    assert answer.out.split() == [str(series / "sample.npy"), str(series / "sample.svg")]
+    assert answer.out.split() == [str(series / f"sample.{kind}") for kind in ("npy", "svg", "png")]
+    assert f"{series / 'sample.npy'} (replaced)\n" in gatewise_("sample", series, "-n", 3, "--seed", 0).out
+    elsewhere = gatewise_("sample", series, "-n", 2, "--out", folder / "other.npy")
+    assert elsewhere.out.split() == [str(folder / f"other.{kind}") for kind in ("npy", "svg", "png")]
     assert np.load(series / "sample.npy").shape == (3, 16, 2)
     assert (series / "sample.svg").read_text().startswith("<?xml")
     answer = gatewise_("reconstruct", series, folder / "series.npy", "--count", 4)
-    pairs = np.load(series / "reconstruction.npy")
+    pairs = np.load(series / "reconstruct.npy")
     assert pairs.shape == (4, 2, 16, 2)
     np.testing.assert_allclose(pairs[0, 0], np.load(folder / "series.npy")[:16], atol=1e-6)
     error = np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in pairs])
     assert f"root mean squared error {error:.4g}" in answer.out
     assert gatewise_("interpolate", series, "--from", 0, "--to", 1, "--steps", 3).code == 0
-    assert np.load(series / "interpolation.npy").shape == (3, 16, 2)
+    assert np.load(series / "interpolate.npy").shape == (3, 16, 2)
     assert "samples.npy" in [path.name for path in series.iterdir()]
 
 
@@ -202,8 +224,12 @@ BAD = {
     "series of two lengths": (("reconstruct", "b", "series.npy", "short.npy"), "series of 9 and of 16 steps"),
     "more samples than memory": (("sample", "a", "-n", 10**14), "at most 100,000"),
     "more steps than memory": (("interpolate", "a", "--from", "a", "--to", "b", "--steps", 10**14), "at most 100,000"),
+    "a file mistyped": (("reconstruct", "a", "lnes.txt"), "'lnes.txt' does not exist"),
+    "a folder mistyped": (("reconstruct", "a", "texts/lines"), "'texts/lines' does not exist"),
+    "a place for lines": (("sample", "a", "--out", "b.npy"), "--out b.npy: is of series, and a writes lines"),
+    "a place of another kind": (("sample", "b", "--out", "b.csv"), "--out b.csv: want a name that ends in .npy"),
     "nothing to reconstruct": (("reconstruct", "a", "--count", 0), "--count 0"),
-    "a run of text": (("generate", "a"), "a run of the task 'autoencode', not of text"),
+    "a run of text": (("generate", "a"), "of the task 'autoencode', not of text; it is used by `gatewise sample a`"),
     "a run that is none": (("sample", "lines.txt"), "not a run folder"),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -27,8 +28,16 @@ from gatewise.training.latent_model import UNCONDITIONAL
 from gatewise.training.sequence_source import SeriesSource
 from gatewise.training.settings import settings_from
 
+_SUFFIX = re.compile(r"\S\.(txt|text|md|rst|csv|tsv|json|log|html|xml|npy)$", re.IGNORECASE)
 _LOOKED_AT = 50  # of many lines written: to look for copies takes longer than to write
 _RunFolder = Annotated[Path, Parameter(help="The folder of a trained autoencoder.")]
+_Out = Annotated[
+    Path | None,
+    Parameter(
+        help="Where series go: a .npy file, with pictures of the same name beside it (default: named as the command, "
+        "in the run's folder, where an earlier one is replaced)."
+    ),
+]
 
 
 @train_app.command(name="autoencode")
@@ -54,8 +63,9 @@ def train_autoencode_command(
 ) -> None:
     """Train a variational autoencoder of lines or series; it tells how much its latent carries.
 
-    Without `--minutes` or `--epochs` it trains for four minutes, and as many steps of a model without a latent, a
-    vae's the same decoder, to compare with. Ctrl-C saves; `gatewise resume RUN` goes on.
+    Without `--minutes` or `--epochs` it trains for four minutes. Then, beyond that budget, a model without a latent, a
+    vae's the same decoder, learns for as many steps, to compare with, unless `--baseline none` is given. Ctrl-C saves;
+    `gatewise resume RUN` goes on.
     """
     load_cell_file(cell_file)
     source = source_of(file, encoding)
@@ -72,13 +82,15 @@ def sample_command(
     count: Annotated[int, Parameter(name=["-n", "--count"], help="How many.")] = 10,
     temperature: Annotated[float, Parameter(help="Of the decoder's steps; 0 takes the likeliest always.")] = 0.5,
     seed: Annotated[int | None, Parameter(help="The same seed gives the same (default: a new one, printed).")] = None,
+    out: _Out = None,
     cell_file: CellFile = None,
 ) -> None:
-    """Draw latents from the prior, and write what the decoder makes of them: lines, or `samples.npy` and a picture."""
+    """Draw latents from the prior, and write what the decoder makes of them: lines, or `sample.npy` and pictures."""
     load_cell_file(cell_file)
     trained = load_autoencoder(run)
+    place = _place(trained, "sample", out)
     drawn = secrets.randbelow(1 << 31) if seed is None else _seed(seed)
-    _give(trained, "sample", trained.sample(count, temperature, drawn))
+    _give(trained, place, trained.sample(count, temperature, drawn))
     if seed is None:
         print(f"(seed {drawn}: --seed {drawn} draws the same again)", file=sys.stderr)
 
@@ -94,11 +106,16 @@ def reconstruct_command(
     *,
     most: Annotated[int, Parameter(name="--count", help="At most so many lines or series.")] = 10,
     encoding: Annotated[str, Parameter(help="A file's encoding.")] = "utf-8",
+    out: _Out = None,
     cell_file: CellFile = None,
 ) -> None:
-    """Encode, and write what the decoder makes of the posterior's mean: how much of a sequence its latent keeps."""
+    """Encode, and write what the decoder makes of the posterior's mean: how much of a sequence its latent keeps.
+
+    Of series `reconstruct.npy` has (N, 2, T, d): each original and its reconstruction.
+    """
     load_cell_file(cell_file)
     trained = load_autoencoder(run)
+    place = _place(trained, "reconstruct", out)
     if most < 1:
         raise UserError(f"--count {most}: want a whole number of at least 1")
     originals = _sequences(trained, given, encoding)
@@ -107,16 +124,16 @@ def reconstruct_command(
     pairs = [(shown, trained.decode(made)) for (shown, _), made in zip(originals, written, strict=True)]
     if trained.is_series:
         errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairs]
-        _give(trained, "reconstruction", [np.stack(pair) for pair in pairs])
+        _give(trained, place, [np.stack(pair) for pair in pairs])
         print(f"root mean squared error {np.mean(errors):.4g}, in the file's units, over {len(pairs)} series")
         return
     total = wrong = 0
     for original, text in pairs:
         distance = edits(original, text)
-        total, wrong = total + max(len(original), len(text)), wrong + distance
+        total, wrong = total + len(original), wrong + distance
         print(f"{original}\n  -> {text}  ({distance} edits of {len(original)} characters)")
     lines = "1 line" if len(pairs) == 1 else f"{len(pairs)} lines"
-    print(f"{wrong / max(total, 1):.1%} of the characters edited, over {lines}")
+    print(f"{wrong} edits of {total} characters of the originals, {wrong / total:.1%}, over {lines}")
 
 
 @app.command(name="interpolate")
@@ -128,13 +145,15 @@ def interpolate_command(
     end: Annotated[str, Parameter(name="--to", help="Likewise.")],
     steps: Annotated[int, Parameter(help="Latents on the way, both ends included.")] = 7,
     way: Annotated[str, Parameter(help="`linear`, or `spherical`: at an even distance from the origin.")] = "linear",
+    out: _Out = None,
     cell_file: CellFile = None,
 ) -> None:
     """Go from one sequence's latent to another's in even steps, and write what the decoder makes of each."""
     load_cell_file(cell_file)
     trained = load_autoencoder(run)
+    place = _place(trained, "interpolate", out)
     ends = [_one(trained, value, name) for value, name in ((start, "--from"), (end, "--to"))]
-    _give(trained, "interpolation", trained.interpolate(ends[0], ends[1], steps, way))
+    _give(trained, place, trained.interpolate(ends[0], ends[1], steps, way))
 
 
 def _seed(seed: int) -> int:
@@ -167,8 +186,13 @@ def _sequences(trained: TrainedAutoencoder, given: tuple[str, ...], encoding: st
                 f"{', '.join(given)}: series of {lengths[0]} and of {lengths[-1]} steps; call once for each"
             )
         return [(one, trained.encode(one)) for one in series]
-    lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if os.path.isfile(one) else [one])]
+    lines = [line for one in given for line in (lines_of(read_text(one, encoding)) if _is_file(one) else [one])]
     return [(line, trained.encode(line)) for line in lines]
+
+
+def _is_file(one: str) -> bool:
+    """Whether a line is the name of a file. One that is mistyped is a name still, to be refused where it is read."""
+    return os.path.isfile(one) or bool(_SUFFIX.search(one)) or (os.sep in one and not re.search(r"\s", one))
 
 
 def _series_in(values: np.ndarray, window: int) -> list[np.ndarray]:
@@ -178,17 +202,33 @@ def _series_in(values: np.ndarray, window: int) -> list[np.ndarray]:
     return [values[i : i + window] for i in range(0, len(values) - window + 1, window)] or [values]
 
 
-def _give(trained: TrainedAutoencoder, name: str, made: list[Any]) -> None:
-    """Lines on the screen; series in a file of the run's folder, with a picture."""
+def _place(trained: TrainedAutoencoder, command: str, out: Path | None) -> Path:
+    """Where a command's series go."""
+    if out is None:
+        return trained.run.folder / f"{command}.npy"
     if not trained.is_series:
-        print("\n".join(made))
+        raise UserError(f"--out {out}: is of series, and {trained.run.folder} writes lines: save them with > FILE")
+    if out.suffix != ".npy":
+        raise UserError(f"--out {out}: want a name that ends in .npy")
+    return out
+
+
+def _give(trained: TrainedAutoencoder, place: Path, made: list[Any]) -> None:
+    """Lines on the screen, numbered, since one may be empty; series in a file, with pictures."""
+    if not trained.is_series:
+        print(_numbered(made))
         print(_copied(trained, made), file=sys.stderr)
         return
-    path = trained.run.folder / f"{name}.npy"
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    replaced = " (replaced)" if place.exists() else ""
+    with replacing(place) as temporary, temporary.open("wb") as file:
         np.save(file, np.stack(made))
-    picture = draw_series(made, trained.run.folder / f"{name}.svg", f"{trained.run.folder.name}: {name}")
-    print(f"{path}\n{picture}")
+    pictures = draw_series(made, place.parent, place.stem, f"{trained.run.folder.name}: {place.stem}")
+    print("\n".join([f"{place}{replaced}", *map(str, pictures)]))
+
+
+def _numbered(lines: list[str]) -> str:
+    width = len(str(len(lines)))
+    return "\n".join(f"{number:{width}}  {line}".rstrip() for number, line in enumerate(lines, 1))
 
 
 def _copied(trained: TrainedAutoencoder, written: list[str]) -> str:
@@ -215,7 +255,7 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     trained = load_autoencoder(run.folder)
     if not trained.is_series:
         drawn = trained.sample(5, 0.0)
-        print("\n".join(drawn))
+        print(_numbered(drawn))
         print(f"{_copied(trained, drawn)}\n")
     if "elbo" not in summary:
         print("nothing was held out: what the latent carries was not measured")
@@ -233,8 +273,8 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     if summary["reconstruction_shuffled"] is not None:
         print(f"  another's latent {summary['reconstruction_shuffled']:8.2f}   −log p(x | z), z from another sequence")
         print(
-            f"  I(x; z)         {_figure(summary['mutual_information'])}   so many sequences can show "
-            f"{summary['mutual_information_at_most']:.2f} at most"
+            f"  I(x; z)         {_figure(summary['mutual_information'])}   no more than "
+            f"{summary['mutual_information_at_most']:.2f} can be found with this number of sequences"
         )
     unconditional = summary["baselines"].get("unconditional")
     if unconditional is not None:
