@@ -10,11 +10,21 @@ from pathlib import Path
 import pytest
 
 import gatewise.cli.__main__  # noqa: F401  (adds the commands)
+from gatewise import CELLS
 from gatewise.cli.app import app
 from gatewise.graph import equations
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+
+
+@pytest.fixture(autouse=True)
+def _the_cells_of_the_house():
+    """What a page registers is gone afterwards."""
+    cells = dict(CELLS)
+    yield
+    CELLS.clear()
+    CELLS.update(cells)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -36,6 +46,16 @@ def test_the_python_of_the_page_runs_and_prints_what_it_says(page, capsys, why_n
     shown = next(text for text in blocks(page, "text") if "da_n" in text)
     assert shown in printed
     assert shown in equations(names["MinimalGate"]) + "\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_cell_file_of_the_page_is_one(page, tmp_path, monkeypatch, gatewise_):
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in blocks(page, "python") if "@gatewise.register" in block)
+    Path("mine.py").write_text(block)
+    answer = gatewise_("explain", "mine", "--cell-file", "mine.py")
+    assert answer.code == 0, answer
+    assert answer.out.splitlines()[:2] == ["mine: A GRU without its reset gate.", "nobody's yet"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
