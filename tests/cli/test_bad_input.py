@@ -119,6 +119,7 @@ BAD = {
     "no task": (("train", "good.txt"), "did you mean `gatewise train text good.txt`?"),
     "no task, no file": (("compare", "gone.txt"), "did you mean `gatewise compare text gone.txt`?"),
     "no task of an array": (("train", "a.npy"), "`gatewise train autoencode a.npy` or `gatewise train frames a.npy`?"),
+    "no task of a table": (("train", "a.csv"), "did you mean `gatewise train forecast a.csv` or"),
     "no task of a folder": (("train", "folder"), "did you mean `gatewise train frames folder`?"),
     "no such task, no file": (("train", "txet"), 'Did you mean "text"?'),
     "settings in the cell's name": (

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
 
-_TASKS_OF = {".npy": ("autoencode", "frames")}
+_TASKS_OF = {
+    ".npy": ("autoencode", "frames"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx", ".ods"), ("forecast", "regress", "classify")),
+}
 """Tasks that take a file, by its suffix; of any other it is text."""
 
 
