@@ -19,7 +19,7 @@ from gatewise.training import Run
 from gatewise.training.checkpoint import read_about
 
 FILES = {
-    "config.toml", "weights.safetensors", "metrics.csv", "summary.json", "curve.svg", "samples.txt",
+    "config.toml", "weights.safetensors", "metrics.csv", "summary.json", "curve.svg", "curve.png", "samples.txt",
     "checkpoint/last.safetensors", "checkpoint/best.safetensors",
 }  # fmt: skip
 SUMMARY = [
