@@ -139,9 +139,11 @@ def test_text_among_numbers_is_named(tmp_path):
 
     assert "row 4, column 'x': 'off' is text among numbers; mend it" in _refused(_fitted, csv_of(1, 2, "off", 4, 5))
     assert "row 2, column 'x': 'off' is text" in _refused(_fitted, csv_of(*["off"] * 9, *range(10)))
-    assert "row 5, column 'x': '1,5' is text among numbers; decimals want a point" in _refused(
+    assert "row 5, column 'x': '1,5' is text among numbers; decimals want a point, or" in _refused(
         _fitted, csv_of(1, 2, 3.5, "1,5", 5.5)
     )
+    message = _refused(_fitted, csv_of("1,5", "2,5", "off", "3,5"))
+    assert "row 4, column 'x': 'off' is text among numbers; mend" in message
     assert "row 3, column 'x': '1.234,5'" in _refused(_fitted, csv_of(1, "1.234,5", 2))
     dirty = csv_of(1, 2, "off", 4, 5)
     assert _fitted(dirty, columns=("y",))[0].read(dirty).series[0].values[:, 0].tolist() == [0, 0.5, 1, 1.5, 2]
@@ -175,6 +177,8 @@ def test_columns_that_only_count_the_rows_are_left_out():
         "t: column 't' is left out: it only counts the rows",
     ]
     assert [column.name for column in _fitted(table, columns=("No",))[0].columns] == ["No"]
+    huge = _table(x=pl.Series([0, 2**70, 1], dtype=pl.Int128), y=[1.5, 2, 3])
+    assert _fitted(huge)[0].read(huge).series[0].values[:, 0].tolist() == [0, 2.0**70, 1]
     ramp = _table(x=[1, 2, 3])
     assert _fitted(ramp)[0].read(ramp).series[0].values.tolist() == [[1], [2], [3]]
 

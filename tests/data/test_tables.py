@@ -177,6 +177,9 @@ def test_encodings(read, refusal):
     for word in ("Größe", "Température", "Año", "naïve", "État"):  # some of these are valid GB18030
         for other in ("b", "ÄÖÜß"):  # which alone would be two Chinese characters
             assert "row 1: byte 0x" in refusal(f"{word},{other}\n1,2\n".encode("latin-1"))
+    message = refusal("温度,b\n1,2\n".encode("gbk") + b"\xff,3\n")
+    assert "row 3: byte 0xff is not GB18030 (Chinese), as row 1 is" in message
+    assert "row 3: byte 0xff is not UTF-8" in refusal("温度,西北\n1,2\n".encode() + b"\xff,3\n")
     assert "row 3: byte 0xff" in refusal(b"a,b\n1,2\n\xff,3\n")
     assert "begins as utf-16-le and is not" in refusal("a,b\n".encode("utf-16") + b"\x00\xd8")
 
@@ -194,7 +197,10 @@ BAD = {
     "doubled name": (b"a,b,a \n1,2,3\n", "row 1: columns 1 and 3 are both called 'a'"),
     "empty name": (b"a,,b\n1,2,3\n", "row 1: column 2 has no name"),
     "open quote": (b'a,b\n1,2\n"3,4\n5,6\n', "row 3: a quote is opened and never closed"),
-    "stray quotes": (b'a,b\n5" pipe,1\n6",2\n', "stray quotes"),
+    "quotes within fields": (b'a,b\n1,2\n5" pipe,1\n6",2\n', "row 3: a quote within a field"),
+    "a row with two of them": (b'a,b\n1,2\n5" x,6" y\n', "row 3: a quote within a field"),
+    "one at the end": (b'a,b\n1,2\n5" pipe,1', "row 3: a quote within a field"),
+    "a quote after a text": (b'a,b\n1,2\nx","y\n', "row 3:"),
     "two separators": (b"a;b, c\n1;2,5\n", "row 1: fields may be separated by ',' or ';'"),
     "NUL": (b"a,b\n1,2\n3,\x00\n", "row 3: a NUL byte"),
     "binary": (bytes(range(256)) * 9, "a NUL byte"),

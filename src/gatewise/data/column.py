@@ -141,21 +141,25 @@ def _kind(column: pl.Series) -> str:
 
 
 def _check_no_numbers(table: Table, column: pl.Series, all_numbers: bool = False) -> None:
-    """A text of numbers with something else in between is no list of categories."""
+    """A text of numbers with something else in between is no list of categories.
+
+    Which entry is something else depends on what most others are: numbers with points, or with decimal commas.
+    """
     text = column.cast(pl.String)
-    plain = as_numbers(text)
-    number = plain.is_not_null() | comma_numbers(text).is_not_null()
-    known = text.filter(text.is_not_null())
-    share = float((number & text.is_not_null()).sum()) / max(len(known), 1)
-    different = known.unique()
-    among_different = float(as_numbers(different).is_not_null().sum()) / max(len(different), 1)
-    if not all_numbers and (max(share, among_different) <= 0.5 or plain.null_count() == text.null_count()):
+    with_point, with_comma = as_numbers(text).is_not_null(), comma_numbers(text).is_not_null()
+    known = text.is_not_null()
+    different = as_numbers(text.drop_nulls().unique())
+    numbers = len(text.filter(with_point | with_comma))
+    shares = (numbers / max(1, text.count()), different.count() / max(1, len(different)))
+    if not all_numbers and (max(shares) <= 0.5 or with_point.sum() == known.sum()):
         return
-    bad = plain.is_null() & text.is_not_null()
+    commas = with_comma.sum() > with_point.sum()
+    bad = known & ~(with_comma if commas else with_point)
+    if not bad.any():
+        bad = known & ~with_point
     place = int(bad.arg_max() or 0)
-    entry = text[place]
-    comma = "; decimals want a point" if comma_numbers(pl.Series([entry])).null_count() == 0 else ""
+    hint = "; decimals want a point, or semicolons between the fields" if with_comma[place] else ""
     raise UserError(
-        f"{table.name}: row {place + table.first_row}, column '{column.name}': {shown(entry)} is text among numbers"
-        f"{comma}; mend it, leave it empty if it is missing, or leave the column out"
+        f"{table.name}: row {place + table.first_row}, column '{column.name}': {shown(text[place])} is text among "
+        f"numbers{hint}; mend it, leave it empty if it is missing, or leave the column out"
     )

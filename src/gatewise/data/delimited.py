@@ -15,7 +15,7 @@ import polars as pl
 from gatewise.data.encoding import as_utf8
 from gatewise.data.entries import MISSING, comma_numbers, may_be_thousands, settled
 from gatewise.data.header import column_names, shown
-from gatewise.data.records import Records, count_fields, first_record
+from gatewise.data.records import Records, count_fields, first_record, refuse_stray_quote
 from gatewise.errors import UserError
 
 
@@ -28,7 +28,11 @@ def read_delimited(path: Path, packed: bool, say: Callable[[str], None]) -> pl.D
     content, recoded = as_utf8(_bytes(path, packed), str(path), say)
     records = count_fields(content, str(path))
     fields = _fields(first_record(content), records.separator, str(path))
-    frame = _parsed(content if packed or recoded else path, records, len(fields), str(path))
+    try:
+        frame = _parsed(content.tobytes() if packed or recoded else path, records, len(fields), str(path))
+    except UserError:
+        refuse_stray_quote(content, str(path))
+        raise
     frame, fields = _without_unnamed_end(frame, fields, str(path), say)
     names = column_names(fields, MISSING, f"{path}: row 1", say)
     frame.columns = list(names)
@@ -59,12 +63,12 @@ def _bytes(path: Path, packed: bool) -> np.ndarray:
     return np.frombuffer(content, np.uint8)
 
 
-def _parsed(source: Path | np.ndarray, records: Records, width: int, name: str) -> pl.DataFrame:
+def _parsed(source: Path | bytes, records: Records, width: int, name: str) -> pl.DataFrame:
     """The columns, each of the type that all its rows have."""
 
     def parsed(all_text: bool) -> pl.DataFrame:
         return pl.read_csv(
-            source if isinstance(source, Path) else source.tobytes(),
+            source,
             has_header=False,
             skip_rows=1,
             new_columns=[f"{number}" for number in range(width)],
@@ -84,12 +88,12 @@ def _parsed(source: Path | np.ndarray, records: Records, width: int, name: str) 
             frame = parsed(all_text=True)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"{name}: cannot be read as a table ({reason}); look for stray quotes") from None
+        raise UserError(f"{name}: cannot be read as a table ({reason}); look for quotes within fields") from None
     rows = records.count - 1
     if frame.shape != (rows + records.blank_end, width):
         raise UserError(
             f"{name}: {frame.height} rows of {frame.width} fields, where {rows + records.blank_end} of {width} were "
-            'counted; look for stray quotes: a field with one is written "a ""quoted"" word"'
+            "counted; look for quotes within fields"
         )
     return frame[:rows]
 

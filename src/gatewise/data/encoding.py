@@ -41,18 +41,27 @@ def as_utf8(content: np.ndarray, name: str, say: Callable[[str], None]) -> tuple
     if start.startswith(codecs.BOM_UTF8):
         content = content[len(codecs.BOM_UTF8) :]
     _check_controls(content, name)
-    bad = _first_not_utf8(content)
+    bad = _first_bad(content, "utf-8")
     if bad is None:
         return content, False
-    row = int((content[:bad] == ord("\n")).sum()) + 1
-    chinese = _as_chinese(content, bad)
-    if chinese:
-        say(f"{name}: read as GB18030 ({shown(chinese)} in row {row})")
-        return _recoded(content, "gb18030", name, None), True
-    raise UserError(
-        f"{name}: row {row}: byte 0x{content[bad]:02x} is not UTF-8, nor is the file GB18030 (Chinese); if it is "
-        "Latin-1 (Western Europe) or another encoding, save it as UTF-8"
-    )
+    word = _chinese_word(content, bad)
+    if not word:
+        raise UserError(
+            f"{name}: row {_row(content, bad)}: byte 0x{content[bad]:02x} is not UTF-8, nor is the file GB18030 "
+            "(Chinese); if it is Latin-1 (Western Europe) or another encoding, save it as UTF-8"
+        )
+    other = _first_bad(content, "gb18030")
+    if other is not None:
+        raise UserError(
+            f"{name}: row {_row(content, other)}: byte 0x{content[other]:02x} is not GB18030 (Chinese), as row "
+            f"{_row(content, bad)} is; mend the row, or save the file as UTF-8"
+        )
+    say(f"{name}: read as GB18030 ({shown(word)} in row {_row(content, bad)})")
+    return _recoded(content, "gb18030", name, None), True
+
+
+def _row(content: np.ndarray, place: int) -> int:
+    return int((content[:place] == ord("\n")).sum()) + 1
 
 
 def _check_controls(content: np.ndarray, name: str) -> None:
@@ -69,8 +78,8 @@ def _check_controls(content: np.ndarray, name: str) -> None:
         raise UserError(f"{name}: its lines end with CR alone, as on old Macs; save it with LF or CRLF")
 
 
-def _first_not_utf8(content: np.ndarray) -> int | None:
-    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+def _first_bad(content: np.ndarray, encoding: str) -> int | None:
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
     for start in range(0, len(content), _CHUNK):
         held = len(decoder.getstate()[0])
         try:
@@ -80,25 +89,15 @@ def _first_not_utf8(content: np.ndarray) -> int | None:
     return None
 
 
-def _as_chinese(content: np.ndarray, bad: int) -> str:
-    """A Chinese word near the first byte that is not ASCII, if the whole is GB18030; else ""."""
-    text_around = content[max(0, bad - 200) : bad + 4000].tobytes()
-    line = text_around[text_around.rfind(b"\n", 0, min(bad, 200)) + 1 :]
-    line = line[: line.rfind(b"\n") + 1] or line
-    try:
-        found = line.decode("gb18030")
-    except UnicodeDecodeError:
-        found = line.decode("gb18030", "ignore") if len(content) > bad + 4000 else ""
+def _chinese_word(content: np.ndarray, bad: int) -> str:
+    """A word where the first byte is that is not UTF-8, if that is GB18030; else ""."""
+    if (content[:bad] >= 0xE0).any():  # UTF-8 with a damage: characters of three bytes that are right come before it
+        return ""
+    around = content[max(0, bad - 200) : bad + 4000].tobytes()
+    rows = around[around.rfind(b"\n", 0, min(bad, 200)) + 1 :]
+    found = rows.decode("gb18030", "replace")
     word = _WORD.search(found)
-    if not word or _accented(found):
-        return ""
-    try:
-        decoder = codecs.getincrementaldecoder("gb18030")("strict")
-        for start in range(0, len(content), _CHUNK):
-            decoder.decode(content[start : start + _CHUNK].tobytes(), final=start + _CHUNK >= len(content))
-    except UnicodeDecodeError:
-        return ""
-    return word.group()
+    return word.group() if word and not _accented(found) else ""
 
 
 def _accented(text: str) -> bool:

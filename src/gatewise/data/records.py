@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ SEPARATORS = ",;\t"
 """What may stand between two fields."""
 
 _QUOTE, _END, _RETURN = ord('"'), ord("\n"), ord("\r")
+
+_STRAY = re.compile(rb'[^,;\t\r\n"]"[^,;\t\r\n"]')
 
 _CHUNK = 1 << 23
 """Bytes looked at together."""
@@ -47,8 +50,24 @@ def count_fields(content: np.ndarray, name: str) -> Records:
     tally = _Tally()
     for start in range(0, len(content), _CHUNK):
         tally.add(content[start : start + _CHUNK])
-    tally.finish(name)
-    return Records(SEPARATORS[tally.which(name)], tally.filled, tally.rows - tally.filled)
+    try:
+        tally.finish(name)
+        return Records(SEPARATORS[tally.which(name)], tally.filled, tally.rows - tally.filled)
+    except UserError:
+        refuse_stray_quote(content, name)
+        raise
+
+
+def refuse_stray_quote(content: np.ndarray, name: str) -> None:
+    """Raise if a quote stands neither at the beginning nor at the end of its field: rows then end anywhere.
+
+    Raises:
+        UserError: with the first such row.
+    """
+    stray = _STRAY.search(content.data)
+    if stray:
+        row = int((content[: stray.start() + 1] == _END).sum()) + 1
+        raise UserError(f'{name}: row {row}: a quote within a field; write such a field as "a ""quoted"" word"')
 
 
 def first_record(content: np.ndarray) -> str:

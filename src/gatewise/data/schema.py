@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gatewise.data.arrange import said
 from gatewise.data.clock import Frequency
@@ -254,7 +255,7 @@ def _counts_rows(column: Any) -> bool:
     """1, 2, 3, ... or 0, 1, 2, ... to the last row."""
     if not column.dtype.is_integer() or column.null_count():
         return False
-    values = column.to_numpy()
+    values = column.cast(pl.Int64, strict=False).to_numpy()
     return values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1 and bool((np.diff(values) == 1).all())
 
 
