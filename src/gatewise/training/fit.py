@@ -21,6 +21,10 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 _MOST_RECENT = 100
 
 
+class LossNotFiniteError(UserError):
+    """The loss or the gradient stopped being finite: these settings do not train."""
+
+
 @dataclass
 class Journal:
     """What a run remembers besides its weights.
@@ -212,7 +216,7 @@ def fit(
         stop: tells when a signal asks to end.
 
     Raises:
-        UserError: the loss or the gradient stopped being finite (the last good weights are kept).
+        LossNotFiniteError: the loss or the gradient stopped being finite (the last good weights are kept).
         Interrupted: Ctrl-C or SIGTERM (the step was finished, everything saved).
     """
     sitting = _Sitting(learner, run, schedule, care, journal, report, about)
@@ -269,10 +273,10 @@ def not_its_settings(run: Run) -> UserError:
     )
 
 
-def _diverged(run: Run, journal: Journal, schedule: Schedule, diverged: Diverged) -> UserError:
+def _diverged(run: Run, journal: Journal, schedule: Schedule, diverged: Diverged) -> LossNotFiniteError:
     lr = schedule.learning_rate(journal.position)
     what = "the gradient overflowed" if math.isfinite(diverged.loss) else f"the loss became {diverged.loss}"
-    return UserError(
+    return LossNotFiniteError(
         f"{run.folder}: {what} at step {journal.position.step + 1} (learning rate {lr:.3g}); the last good weights "
         f"are kept there; lower --lr or --clip and start anew"
     )
