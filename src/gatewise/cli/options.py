@@ -11,10 +11,13 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from gatewise.errors import UserError
-from gatewise.training import Run
+from gatewise.training import TRAININGS, Run
+from gatewise.training.recipe import ENDING, read_recipe, under
 from gatewise.training.settings import TrainingSettings, about
 
-GROUPS = {name: Group(name, sort_key=place) for place, name in enumerate(("Data", "Model", "Training", "Output"), 1)}
+GROUPS = {
+    name: Group(name, sort_key=place) for place, name in enumerate(("Search", "Data", "Model", "Training", "Output"), 1)
+}
 
 Out = Annotated[Path | None, Parameter(group=GROUPS["Output"], help="The run folder (default: runs/NAME-CELL-N).")]
 Json = Annotated[
@@ -35,10 +38,21 @@ TensorBoard = Annotated[
 ]
 
 
+_RECIPE = inspect.Parameter(
+    "recipe", inspect.Parameter.KEYWORD_ONLY, default=None,
+    annotation=Annotated[
+        str | None,
+        Parameter(group=GROUPS["Training"], help="A .toml file of settings, as `gatewise tune` writes it."),
+    ],
+)  # fmt: skip
+
+
 def with_settings(
     settings: type[TrainingSettings], only: Collection[str] = (), **instead: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting; those that the user gives reach it as the dictionary ``chosen``.
+
+    A command with all of them has ``--recipe FILE.toml`` too, whose settings come beneath those that the user gives.
 
     Args:
         settings: whose fields become options.
@@ -50,10 +64,18 @@ def with_settings(
     def with_options(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         own = [parameter for name, parameter in signature.parameters.items() if name != "chosen"]
+        named = "recipe" in signature.parameters  # recipes of its own, by name
+        if not only and not named:
+            own.append(_RECIPE)
         options = [_option(field, instead.get(field.name)) for field in sorted(fields, key=_place)]
 
         def run(*arguments: Any, **options: Any) -> None:
             chosen = {field.name: options.pop(field.name) for field in fields if field.name in options}
+            recipe = options.pop("recipe", None)
+            if recipe is not None and (not named or recipe.endswith(ENDING)):
+                chosen = under(read_recipe(Path(recipe), _task_of(settings), settings), chosen)
+            elif named:
+                options["recipe"] = recipe
             command(*arguments, chosen=chosen, **options)
 
         # What the command line's library reads a command from.
@@ -63,6 +85,10 @@ def with_settings(
         return run
 
     return with_options
+
+
+def _task_of(settings: type[TrainingSettings]) -> str:
+    return next(name for name, training in TRAININGS.items() if training.settings is settings)
 
 
 def _place(field: dataclasses.Field[Any]) -> int:

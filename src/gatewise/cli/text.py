@@ -42,7 +42,8 @@ def train_text_command(
         str | None,
         Parameter(
             group=GROUPS["Training"],
-            help="A named set of settings: `d2l` is the experiment of Dive into Deep Learning.",
+            help="A named set of settings: `d2l` is the experiment of Dive into Deep Learning; or a .toml file of "
+            "settings, as `gatewise tune` writes it.",
         ),
     ] = None,
     encoding: Annotated[str, Parameter(group=GROUPS["Data"], help="The file's encoding.")] = "utf-8",
