@@ -59,6 +59,7 @@ class ClassifyTraining:
             f"{source.name}-{'-'.join(settings.cells)}", source.to_config(prepared.parts),
             torch_learner(model, prepared.task(settings), settings), (choice.engine, choice.reason), about,
             _introduction(source, settings, prepared), partial(_measure, settings, prepared),
+            {"window": prepared.window} if prepared.window else {},
         )  # fmt: skip
 
     def load(self, run: Run) -> TrainedClassifier:

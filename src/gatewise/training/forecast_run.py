@@ -69,7 +69,8 @@ class ForecastTraining:
         about = {"model": config, "form": asdict(plain)}
         check_memory(lambda: build(about), f"--hidden {settings.hidden} --layers {settings.layers}")
         which(build(about, settings))  # an engine that cannot run this is refused here, before anything is written
-        about["form"] = self._form(settings, task, config, plain, run, say)
+        form = self._form(settings, task, config, plain, run, say)
+        about["form"] = form
         torch.manual_seed(settings.seed)
         model = build(about, settings)
         if run is not None and run.last_file.exists():
@@ -85,7 +86,9 @@ class ForecastTraining:
         learner = torch_learner(model, task, settings)
         name = f"{source.name}-{settings.model}-{'-'.join(settings.cells)}"
         introduction = _introduction(settings, prepared, extent, task, test)
-        return Job(name, source.to_config(table), learner, which(model), about, introduction, measure)
+        decided = {"anchor": form["anchor"], "normalise": "on" if form["normalise"] else "off"}
+        decided |= {"lookback": extent.lookback}
+        return Job(name, source.to_config(table), learner, which(model), about, introduction, measure, decided)
 
     def _form(
         self, settings: ForecastSettings, task: ForecastTask, config: Mapping[str, Any], plain: Form, run: Run | None,

@@ -54,6 +54,7 @@ class Job:
         measure: called with the trained run, the reporter and a function to be called between parts of long work, which
             raises where a signal asked to stop: writes what the task adds to the folder, returns its part of the
             summary.
+        decided: settings that were left to the data, as they came out; a search keeps them in all its trials.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Job:
     about: Mapping[str, Any]
     introduction: Sequence[str]
     measure: Callable[[Run, Reporter, Callable[[], None]], Mapping[str, Any]]
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Training(Protocol):
