@@ -14,6 +14,9 @@ from gatewise.cli import (  # noqa: F401  (each import adds its commands)
     text,
 )
 from gatewise.cli.app import main
+from gatewise.cli.tune import add_commands
+
+add_commands()  # one for each of the others' trainings
 
 __all__ = ["main"]
 

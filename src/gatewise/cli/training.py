@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,11 +40,45 @@ ENDINGS: dict[str, Ending] = {}
 """By task; the file with a task's commands adds its own."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a ``train`` command was asked to train.
+
+    Attributes:
+        task: its name.
+        source: of the data.
+        settings: of the run.
+    """
+
+    task: str
+    source: Any
+    settings: NetworkSettings
+
+
+_TAKEN: ContextVar[list[Order] | None] = ContextVar("taken", default=None)
+
+
+def order_of(command: Callable[..., None], *arguments: Any, **options: Any) -> Order:
+    """What a ``train`` command would train with these arguments; its options are checked, and nothing is trained."""
+    taken: list[Order] = []
+    token = _TAKEN.set(taken)
+    try:
+        command(*arguments, **options)
+    finally:
+        _TAKEN.reset(token)
+    (order,) = taken
+    return order
+
+
 def carry_out(
     task: str, source: Any, settings: NetworkSettings, out: Path | None, cell_file: Path | None, tensorboard: bool,
     as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Train, draw, tell."""
+    """Train, draw, tell; or only say what would be trained, to :func:`order_of`."""
+    taken = _TAKEN.get()
+    if taken is not None:
+        taken.append(Order(task, source, settings))
+        return
     log = tensorboard_log(tensorboard)
     with reporter(quiet) as report:
         run, summary = train(TRAININGS[task], source, settings, out, Watch(report, log, ENDINGS[task].draw))
@@ -68,6 +103,11 @@ def resume_command(
     _end(done, summary, json_, cell_file)
 
 
+def this_command() -> str:
+    """What a line that is to be pasted begins with, also where the virtual environment is not activated."""
+    return "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
+
+
 def _end(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | None) -> None:
     ending = ENDINGS[summary["task"]]
     ending.tell(run, summary)
@@ -76,8 +116,7 @@ def _end(run: Run, summary: dict[str, Any], as_json: bool, cell_file: Path | Non
     ]
     print(f"{summary['steps']:,} steps in {summary['seconds']:.0f} s, {', '.join(rates)}, engine {summary['engine']}")
     print(f"run        {run.folder}")
-    # What is printed can be pasted, also where the virtual environment is not activated.
-    command = "gatewise" if shutil.which("gatewise") else os.path.relpath(sys.argv[0])
+    command = this_command()
     with_cell = f" --cell-file {cell_file}" if cell_file else ""
     for place, arguments in enumerate(ending.next_commands(summary)):
         cells = dict.fromkeys(summary["cell"].split(",")) if "{cell}" in arguments else ("",)
