@@ -35,7 +35,7 @@ class Range:
 
     Example:
         >>> Range("hidden", 16, 256, whole=True, log=True).at(0.5)
-        64
+        63
     """
 
     name: str
