@@ -47,6 +47,17 @@ class ForecastTask:
         quantiles: what the model's outputs are, for ``pinball``.
         seed: fixes the orders.
         balanced: whether steps are weighed by :func:`balance`, so that what is soon is not lost beside what is far.
+
+    Example:
+        >>> from gatewise.data.preparation import Preparation, Roles
+        >>> from gatewise.data.series_table import Series, SeriesTable
+        >>> from gatewise.data.split import Split
+        >>> series = Series("", np.arange(40.0)[:, None], None, np.arange(2, 42))
+        >>> table = SeriesTable("made up", ("a",), ("a",), (series,), None)
+        >>> made = Preparation.fitted(table, Roles(("a",), ("a",)), Split.parse("0.6,0.2,0.2")).encode(table)
+        >>> task = ForecastTask(Windows(made, 4, 2, "train"), Windows(made, 4, 2, "validation"), batch_size=8)
+        >>> [task.size(batch) for batch in task.batches(epoch=0)]
+        [8, 8, 3]
     """
 
     unit = "samples"

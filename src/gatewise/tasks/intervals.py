@@ -104,6 +104,13 @@ class Intervals:
         radius: (H, k) in standardised units.
         vouched: (H, k), the share that so many validation windows can vouch for: ``level``, or less.
         together: whether the steps were taken together.
+
+    Example:
+        >>> truth = np.arange(1.0, 10.0).reshape(1, 9, 1)  # nine windows of one step of one target
+        >>> intervals = Intervals.fitted(truth, np.zeros((1, 9, 1, 1)), level=0.8)
+        >>> low, high = intervals.around(np.full((1, 1, 1, 1), 20.0))
+        >>> float(low[0, 0, 0]), float(high[0, 0, 0])
+        (12.0, 28.0)
     """
 
     level: float

@@ -67,7 +67,10 @@ class ForecastTraining:
         config = model_config(settings, prepared.preparation, extent.lookback, extent.horizon)
         plain = Form("none", False, extent.season, target_channels(prepared.preparation))
         about = {"model": config, "form": asdict(plain)}
-        check_memory(lambda: build(about), f"--hidden {settings.hidden} --layers {settings.layers}")
+        check_memory(
+            lambda: build(about), f"--hidden {settings.hidden} --layers {settings.layers}",
+            (lambda _: _step_bytes(settings, prepared, extent), "choose a shorter --lookback or a smaller --batch"),
+        )  # fmt: skip
         which(build(about, settings))  # an engine that cannot run this is refused here, before anything is written
         form = self._form(settings, task, config, plain, run, say)
         about["form"] = form
@@ -101,6 +104,12 @@ class ForecastTraining:
 
     def load(self, run: Run) -> TrainedForecaster:
         return load_forecast_run(run.folder)
+
+
+def _step_bytes(settings: ForecastSettings, prepared: PreparedTable, extent: Extent) -> int:
+    """What a training step keeps at least: its windows, and a state of every layer at every step."""
+    features = prepared.preparation.input_size + sum(settings.sizes) * settings.layers // len(settings.sizes)
+    return 4 * settings.batch * extent.lookback * features
 
 
 def _learned_until(prepared: PreparedTable) -> str:

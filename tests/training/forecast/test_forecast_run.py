@@ -354,6 +354,7 @@ def test_gaps_are_skipped_and_never_count(tmp_path):
         ({"known": "plann"}, "--known plann: .* did you mean 'plan'?"),
         ({"inputs": "hat"}, "no column 'hat'; did you mean 'heat'?"),
         ({"engine": "scan"}, "engine 'scan' cannot run this"),
+        ({"batch": 10**12, "season": 6}, "a training step keeps .* GB at least, .* choose a shorter --lookback"),
     ],
     ids=str,
 )
