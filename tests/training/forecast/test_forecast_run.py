@@ -304,16 +304,22 @@ def test_without_a_test_part_the_validation_part_is_measured_and_nothing_written
 
 
 def test_several_series_are_forecast_each_after_its_own_end(tmp_path):
-    frame = pl.concat([demand(120).with_columns(site=pl.lit("北")), demand(100).with_columns(site=pl.lit("b"))])
-    path = written(frame, tmp_path / "sites.csv")
-    run, summary = trained_on(path, tmp_path / "run", series="site", epochs=1)
+    north, south = (demand(rows).with_columns(site=pl.lit(site)) for rows, site in ((120, "北"), (100, "b")))
+    path = written(pl.concat([north, south]), tmp_path / "sites.csv")
+    run, summary = trained_on(path, tmp_path / "run", series="site", target="load,heat", epochs=1)
     assert summary["windows"]["test"] == (24 - 3) + (20 - 3)
-    made = pl.read_csv(run.folder / "predictions.csv")
+    made = pl.read_csv(run.folder / "predictions.csv", try_parse_dates=True)
     assert made["series"].unique(maintain_order=True).to_list() == ["北", "b"]
-    found = load(run.folder).predict()
+    # Without the last four rows of each, the same as the test part's last window of each.
+    found = load(run.folder).predict(as_table(pl.concat([north[:116], south[:96]]), tmp_path))
     assert found["site"].to_list() == ["北"] * 4 + ["b"] * 4
-    times = np.datetime64("2024-01-01T00", "us") + np.array([*range(120, 124), *range(100, 104)]).astype("m8[h]")
+    times = np.datetime64("2024-01-01T00", "us") + np.array([*range(116, 120), *range(96, 100)]).astype("m8[h]")
     np.testing.assert_array_equal(found["time"].to_numpy(), times)
+    last = pl.concat([made.filter(series=site)[-8:] for site in ("北", "b")])
+    for target in ("load", "heat"):
+        for ending, name in (("", "predicted"), ("_low", "low"), ("_high", "high")):
+            expected = last.filter(target=target)[name].to_numpy()
+            np.testing.assert_allclose(found[target + ending].to_numpy(), expected, rtol=1e-4)
 
 
 def test_a_table_without_time_counts_its_rows(tmp_path):
