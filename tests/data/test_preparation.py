@@ -150,10 +150,10 @@ def test_a_damaged_record_is_refused(damage):
 def test_a_gap_is_refused_by_its_column_and_row():
     values = random_values(0, 20, 4, gaps=0.0)
     values[17, 1] = np.nan  # in the test part
-    with pytest.raises(UserError, match="made up: row 19 has nothing in column b; fill it, or say what to do when tr"):
+    with pytest.raises(UserError, match="made up: row 19 has nothing in column 'b'; fill it, or say what to do when"):
         fitted(table_of(values), "error")
     values[17, 1], values[3, 2] = 0, np.nan
-    with pytest.raises(UserError, match="row 5 of series 'series 1' has nothing in column c"):
+    with pytest.raises(UserError, match="row 5 of series 'series 1' has nothing in column 'c'"):
         fitted(table_of(random_values(0, 20, 4, gaps=0.0), values), "error")
 
 
@@ -192,7 +192,7 @@ def test_columns_that_cannot_be_scaled_are_refused():
     preparation = fitted(table_of(values))
     for value in (np.inf, 1e300):
         values[15, 1] = value
-        with pytest.raises(UserError, match=r"made up: row 17, column b: (inf|1e\+300) is too far"):
+        with pytest.raises(UserError, match=r"made up: row 17, column 'b': (inf|1e\+300) is too far"):
             preparation.encode(table_of(values))
     with pytest.raises(UserError, match="has no column 'b', which was there in training"):
         preparation.encode(table_of(values, columns=("a", "x", "c", "d")))

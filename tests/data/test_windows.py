@@ -104,13 +104,6 @@ def test_the_published_protocol_of_etth1():
     assert Windows(encoded, 720, 96, "test").origins[0].tolist() == [0, 11519]
 
 
-def test_stride_and_offset():
-    _, encoded = made("error", [random_values(n, 40, 2, 0) for n in range(2)], Roles(("a",), ("b",)))
-    every = Windows(encoded, 3, 2, "all").origins
-    some = Windows(encoded, 3, 2, "all", offset=2, stride=5).origins
-    np.testing.assert_array_equal(some, np.concatenate([every[every[:, 0] == n][2::5] for n in range(2)]))
-
-
 def test_the_calendar_is_known_of_the_past_and_the_future():
     _, encoded = made("error", [random_values(0, 40, 2, 0)], Roles(("a",), ("b",)), calendar=True)
     batch = Windows(encoded, 24, 6, "all").batch([0])  # from Monday, midnight on
@@ -158,8 +151,6 @@ def test_too_few_rows_are_refused_with_numbers():
     wrong: list[dict[str, Any]] = [
         {"part": "tests"},
         {"lookback": 0},
-        {"stride": 0},
-        {"offset": -1},
         {"same_step": True},
     ]
     for one in wrong:

@@ -110,7 +110,7 @@ def test_new_tables_that_do_not_fit_are_refused(trained):
     for table, message in (
         (frame.drop("a"), "the data frame: no column 'a', which the run predicts from"),
         (frame[:5], "the data frame: 5 rows, and the run looks at 6; give more rows"),
-        (gap, "row 20 has nothing in column a; fill it"),
+        (gap, "row 20 has nothing in column 'a'; fill it"),
     ):
         with pytest.raises(UserError, match=message):
             model.predict(table_of(table))

@@ -94,7 +94,9 @@ class Filled:
         return found
 
     def _taken(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
-        found = self.values[rows]
+        if not places:
+            return np.empty((*rows.shape, 0), dtype=np.float32)
+        found = np.take(self.values, rows, axis=0)  # many times as fast as values[rows]
         return found if list(places) == list(range(found.shape[-1])) else found[..., list(places)]
 
     def marks(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:

@@ -180,8 +180,8 @@ class Preparation:
                     row, place = gaps[0]
                     column = self.origins[own[place]]
                     raise UserError(
-                        f"{table.name}: {_where(series, start + row)} has nothing in column {column}; fill it, or say "
-                        "what to do when training: --missing drop, interpolate or mask"
+                        f"{table.name}: {_where(series, start + row)} has nothing in column '{column}'; fill it, or "
+                        "say what to do when training: --missing drop, interpolate or mask"
                     )
 
     def encode(self, table: SeriesTable, ahead: int = 0, complete: bool = True) -> Encoded:
@@ -205,7 +205,17 @@ class Preparation:
             for first, scaled in self._standardised(table.name, series, places):
                 values[start + first : start + first + len(scaled)] = scaled
         filled = Filled.of(values, self.missing, starts)
-        return Encoded(self, filled, tuple(starts), tuple(one.key for one in table.series), _times(table, ahead))
+        keys, times = tuple(one.key for one in table.series), _times(table, ahead)
+        return Encoded(self, filled, tuple(starts), keys, times, self._cycles(times))
+
+    def _cycles(self, times: np.ndarray | None) -> np.ndarray | None:
+        """Features of the calendar of all rows; None without."""
+        if times is None or not self.calendar.size:
+            return None
+        found = np.empty((len(times), self.calendar.size), dtype=np.float32)
+        for first in range(0, len(times), _ROWS_AT_ONCE):
+            found[first : first + _ROWS_AT_ONCE] = self.calendar.encode(times[first : first + _ROWS_AT_ONCE])
+        return found
 
     def _standardised(
         self, name: str, series: Series, places: Sequence[int]
@@ -219,8 +229,8 @@ class Preparation:
             if lost.any():
                 row, place = np.argwhere(lost)[0]
                 raise UserError(
-                    f"{name}: {_where(series, first + row)}, column {self.columns[place]}: {raw[row, place]:g} is too "
-                    "far from the training rows to be scaled; mend the value"
+                    f"{name}: {_where(series, first + row)}, column '{self.columns[place]}': {raw[row, place]:g} is "
+                    "too far from the training rows to be scaled; mend the value"
                 )
             yield first, scaled
 
@@ -281,6 +291,7 @@ class Encoded:
         starts: (S + 1,) the row at which each series begins, and the end of the last.
         keys: (S,) the series' names.
         times: (N,) the time stamps; None without.
+        cycles: (N, features) of the calendar; None without.
     """
 
     preparation: Preparation
@@ -288,6 +299,7 @@ class Encoded:
     starts: tuple[int, ...]
     keys: tuple[str, ...]
     times: np.ndarray | None
+    cycles: np.ndarray | None
 
     def past(self, rows: np.ndarray) -> np.ndarray:
         """The network's inputs over windows, as they are seen at the last row: (L, B) rows to float32 (L, B, d_in)."""
@@ -296,18 +308,15 @@ class Encoded:
         parts = [inputs if made.projection is None else made.projection.encode(inputs)]
         if made.marked_places:
             parts.append(self.filled.marks(rows, made.marked_places))
-        parts.append(self._known(rows, made.known_inputs))
-        return np.concatenate(parts, -1)
+        return _joined([*parts, *self._known(rows, made.known_inputs)])
 
     def known(self, rows: np.ndarray) -> np.ndarray:
         """What is known of the future: (H, B) rows to float32 (H, B, m)."""
-        return self._known(rows, self.preparation.known_places)
+        return _joined(self._known(rows, self.preparation.known_places))
 
-    def _known(self, rows: np.ndarray, places: list[int]) -> np.ndarray:
-        values, calendar = self.filled.as_seen(rows, places), self.preparation.calendar
-        if not calendar.size or self.times is None:
-            return values
-        return np.concatenate([values, calendar.encode(self.times[rows])], -1)
+    def _known(self, rows: np.ndarray, places: list[int]) -> list[np.ndarray]:
+        values = self.filled.as_seen(rows, places)
+        return [values] if self.cycles is None else [values, np.take(self.cycles, rows, axis=0)]
 
     def history(self, rows: np.ndarray) -> np.ndarray:
         """The targets over windows, filled as they are seen at the last row: (L, B) rows to float32 (L, B, k)."""
@@ -316,6 +325,12 @@ class Encoded:
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets at any rows, NaN where they are unknown: (..., k) float32."""
         return self.filled.as_observed(rows, self.preparation.target_places)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Side by side; copied only where there are several."""
+    some = [part for part in parts if part.shape[-1]] or parts[:1]
+    return some[0] if len(some) == 1 else np.concatenate(some, -1)
 
 
 def _used(table: SeriesTable, roles: Roles) -> list[int]:

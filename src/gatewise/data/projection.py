@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,12 @@ class Projection:
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """(..., d) to float32 (..., p)."""
-        return (values - np.array(self.mean, np.float32)) @ np.array(self.components, np.float32).T
+        mean, components = self._arrays
+        return (values - mean) @ components.T
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.mean, np.float32), np.array(self.components, np.float32)
 
     def to_config(self) -> dict[str, Any]:
         components = [list(row) for row in self.components]

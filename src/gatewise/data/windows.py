@@ -42,8 +42,6 @@ class Windows:
         lookback: steps of the inputs, L.
         horizon: steps to be predicted, H.
         part: "train", "validation", "test", or "all" rows.
-        offset: so many windows of every series are left out at its beginning.
-        stride: every so manieth window is taken.
         same_step: the target is of the inputs' last step, H = 1.
 
     Raises:
@@ -64,13 +62,14 @@ class Windows:
     """
 
     def __init__(
-        self, encoded: Encoded, lookback: int, horizon: int = 1, part: str = "train", offset: int = 0, stride: int = 1,
-        same_step: bool = False,
-    ) -> None:  # fmt: skip
+        self, encoded: Encoded, lookback: int, horizon: int = 1, part: str = "train", same_step: bool = False
+    ) -> None:
         if part not in PARTS:
             raise UserError(f"part {part!r}: {nearest(part, PARTS)}")
-        if min(lookback, horizon, stride) < 1 or offset < 0 or (same_step and horizon != 1):
-            raise UserError(f"windows of {lookback} steps, {horizon} to come, every {stride}th: want numbers above 0")
+        if min(lookback, horizon) < 1 or (same_step and horizon != 1):
+            raise UserError(
+                f"windows of {lookback} steps, {horizon} to come: want numbers above 0, and 1 for same_step"
+            )
         self.encoded, self.lookback, self.horizon, self.part = encoded, lookback, horizon, part
         self._delay = 0 if same_step else 1
         self._same_step = same_step
@@ -80,8 +79,7 @@ class Windows:
         for start, rows in zip(encoded.starts, self._rows, strict=False):
             first = max(rows.start - self._delay, lookback - 1)
             origins = range(start + first, start + rows.stop - horizon - self._delay + 1)
-            kept = origins if broken is None else np.array(origins)[~broken[origins.start : origins.stop]]
-            found.append(kept[offset::stride])
+            found.append(origins if broken is None else np.array(origins)[~broken[origins.start : origins.stop]])
         self._found: list[range | np.ndarray] = found
         self._ends = np.cumsum([len(one) for one in found])
 
@@ -156,7 +154,7 @@ class Windows:
         for place in np.unique(places):
             here = places == place
             found, within = self._found[place], numbers[here] - begins[place]
-            rows[here] = found.start + within * found.step if isinstance(found, range) else found[within]
+            rows[here] = found.start + within if isinstance(found, range) else found[within]
         return rows
 
     def batch(self, numbers: Sequence[int] | np.ndarray | Tensor) -> Batch:
