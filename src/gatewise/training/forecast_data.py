@@ -46,7 +46,6 @@ def roles_of(table: SeriesTable, settings: ForecastSettings) -> Roles:
     inputs = names_in(settings.inputs)
     _check(inputs, every, "--inputs", table)
     inputs = inputs or tuple(name for name in every if name not in known)
-    # In the table's order, so that the same columns make the same network.
     return Roles(targets, tuple(name for name in every if name in (*inputs, *targets)), known)
 
 
