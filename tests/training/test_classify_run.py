@@ -13,13 +13,15 @@ from safetensors.torch import save_file
 from sklearn import metrics
 
 from gatewise import UserError, load
+from gatewise.data.recordings import read_recordings
+from gatewise.data.sequences import Recording, Sequences
 from gatewise.tasks import class_baselines
 from gatewise.training import TRAININGS, fit, resume
 from gatewise.training import learner as learners
 from gatewise.training.checkpoint import read_tensors
 from gatewise.training.classify_settings import ClassifySettings
 from gatewise.training.lifecycle import train
-from gatewise.training.recordings_source import RecordingsSource
+from gatewise.training.recordings_source import GivenRecordings, RecordingsSource
 from gatewise.training.settings import settings_from
 
 SMALL = {
@@ -252,3 +254,22 @@ def test_mistakes_name_what_is_wrong_and_leave_nothing(folder, tmp_path, test, c
         train(TRAININGS["classify"], RecordingsSource(folder, test), settings_of(**chosen), tmp_path / "run")
     assert message in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_recordings_in_memory_are_trained_on_like_those_of_a_folder(trained, folder, tmp_path):
+    expected = trained[1]
+    read = read_recordings(folder, "_([a-z]+)")
+    learn, test = (Sequences("memory", tuple(one for one in read if part in one.name)) for part in ("learn", "test"))
+    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2")
+    run, summary = train(TRAININGS["classify"], GivenRecordings(learn, test), settings, tmp_path / "run")
+    for part in ("test", "validation", "baselines"):
+        assert summary[part] == expected[part]
+    with pytest.raises(UserError, match="a run on recordings in memory cannot read them again"):
+        resume(run.folder)
+    _, summary = train(TRAININGS["classify"], GivenRecordings(learn), settings_of(epochs=1), tmp_path / "alone")
+    assert "test" not in summary
+    assert summary["accuracy"] == summary["validation"]["accuracy"]
+    assert summary["baselines"]["majority"]["accuracy"] == summary["baselines"]["majority"]["validation"]["accuracy"]
+    wide = Sequences("wide", (Recording("a", np.zeros((9, 3)), np.full(9, "ok")),))
+    with pytest.raises(UserError, match="wide: 3 channels, to learn 2"):
+        train(TRAININGS["classify"], GivenRecordings(learn, wide), settings_of(), tmp_path / "wide")

@@ -21,7 +21,7 @@ from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
 from gatewise.training.prepared_classes import PreparedClasses, prepare_classes
 from gatewise.training.progress import Reporter
-from gatewise.training.recordings_source import RecordingsSource
+from gatewise.training.recordings_source import AnySource, RecordingsSource
 from gatewise.training.run import Run
 from gatewise.training.table_file import write_table
 from gatewise.training.trained_classifier import TrainedClassifier, listed, load_classifier
@@ -41,7 +41,7 @@ class ClassifyTraining:
         return RecordingsSource.from_config(data)
 
     def prepare(
-        self, source: RecordingsSource, settings: ClassifySettings, run: Run | None, say: Callable[[str], None]
+        self, source: AnySource, settings: ClassifySettings, run: Run | None, say: Callable[[str], None]
     ) -> Job:
         started = run if run is not None and run.last_file.exists() else None
         about = None if started is None else read_about(started.last_file)[0]
@@ -75,7 +75,7 @@ def model_config(settings: ClassifySettings, prepared: PreparedClasses) -> dict[
     }  # fmt: skip
 
 
-def _introduction(source: RecordingsSource, settings: ClassifySettings, prepared: PreparedClasses) -> list[str]:
+def _introduction(source: AnySource, settings: ClassifySettings, prepared: PreparedClasses) -> list[str]:
     train, validation, test = (len(part) for part in (prepared.train, prepared.validation, prepared.test))
     what, made = "recordings", prepared.preparation
     if prepared.window:
@@ -124,12 +124,15 @@ def _measure(
             if name == "test":
                 write_table(listed(part, recordings[name], prepared.classes, chances), run.folder / PREDICTIONS)
             summary[name] = tree(name, chances.argmax(1).numpy())
-    summary |= {name: summary["test"][name] for name in ("accuracy", "macro_f1")}
-    summary["baseline_features"], summary["baselines"] = kind, {}
+    summary |= {"baseline_features": kind, "baselines": {}}
+    if not judged:
+        return summary
+    main = "test" if "test" in judged else "validation"
+    summary |= {name: summary[main][name] for name in ("accuracy", "macro_f1")}
     report.say("training the baselines on the same examples: logistic regression, random forest")
     for name, predicted in baselines(prepared.train, judged, kind, settings.seed, check):
         found = {part: tree(part, numbers) for part, numbers in predicted.items()}
-        summary["baselines"][name] = {**found["test"], "validation": found.get("validation")}
+        summary["baselines"][name] = {**found[main], "validation": found.get("validation")}
     return summary
 
 

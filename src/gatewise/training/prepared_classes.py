@@ -11,7 +11,7 @@ from gatewise.data.recording_parts import Parts
 from gatewise.errors import UserError, nearest
 from gatewise.tasks.classify import ClassifyTask, balanced_weights
 from gatewise.training.classify_settings import ClassifySettings
-from gatewise.training.recordings_source import RecordingsSource, same_data
+from gatewise.training.recordings_source import AnySource, RecordingsSource, same_data
 from gatewise.training.run import Run
 
 
@@ -57,7 +57,7 @@ class PreparedClasses:
 
 
 def prepare_classes(
-    source: RecordingsSource, settings: ClassifySettings, run: Run | None, about: Mapping[str, Any] | None,
+    source: AnySource, settings: ClassifySettings, run: Run | None, about: Mapping[str, Any] | None,
     say: Callable[[str], None],
 ) -> PreparedClasses:  # fmt: skip
     """Read, part, fit to the training part, cut.
@@ -72,7 +72,10 @@ def prepare_classes(
     Raises:
         UserError: data that cannot be read, parted or learned from.
     """
-    found = source.found(settings, say) if run is None else same_data(run, source, settings, say)
+    if run is not None and isinstance(source, RecordingsSource):
+        found = same_data(run, source, settings, say)
+    else:
+        found = source.found(settings, say)
     parts, window = found.parts, found.window
     classes = parts.classes()
     _check_names(settings, classes)

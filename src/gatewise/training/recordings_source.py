@@ -70,9 +70,7 @@ class RecordingsSource:
             train, test = data.recordings, rest.recordings
         else:
             train, test = matching(data, self.test)
-        test = _with_onset(test, settings)
-        window = _window((*train, *test), settings)
-        return Found(Parts(*_cut(train, settings.heldout, window, "validation"), test), window, data.columns)
+        return _parted(train, test, data.columns, settings)
 
     def to_config(self, parts: Parts) -> dict[str, Any]:
         """What ``config.toml`` records: enough to see that the data are the same."""
@@ -84,16 +82,59 @@ class RecordingsSource:
                 one.encode()
             except UnicodeEncodeError:
                 raise UserError(f"{one!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
-        mark = hashlib.sha256()
-        for part in (parts.train, parts.validation, parts.test):
-            for recording in part:
-                mark.update(repr((recording.name, recording.values.shape, recording.labels.tolist())).encode())
-                mark.update(recording.values.tobytes())
-        return {"path": path, "test": test, "sha256": mark.hexdigest()}
+        return {"path": path, "test": test, "sha256": _mark(parts)}
 
     @classmethod
     def from_config(cls, data: dict[str, Any]) -> RecordingsSource:
+        if not data["path"]:
+            raise UserError("a run on recordings in memory cannot read them again; train on a file, or train anew")
         return cls(Path(data["path"]), data["test"])
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRecordings:
+    """Recordings in memory, as a program has them.
+
+    Attributes:
+        train: what is learned and what the weights are chosen with.
+        test: what is measured; None: nothing, and the summary has the figures of the validation part alone.
+        name: of the run's folder, where none is given.
+    """
+
+    train: Sequences
+    test: Sequences | None = None
+    name: str = "recordings"
+
+    def found(self, settings: ClassifySettings, say: Say) -> Found:
+        """All of it, parted.
+
+        Raises:
+            UserError: what cannot be parted, other channels in the test part.
+        """
+        test = self.test.recordings if self.test else ()
+        for data in (self.train, self.test):
+            if data is not None:
+                data.check_values(infinite_only=settings.missing != "error")
+        if self.test and self.test.channels != self.train.channels:
+            raise UserError(f"{self.test.name}: {self.test.channels} channels, to learn {self.train.channels}")
+        return _parted(self.train.recordings, test, self.train.columns, settings)
+
+    def to_config(self, parts: Parts) -> dict[str, Any]:
+        """What ``config.toml`` records."""
+        return {"path": "", "test": "", "sha256": _mark(parts)}
+
+
+AnySource = RecordingsSource | GivenRecordings
+
+
+def _mark(parts: Parts) -> str:
+    """A mark of all recordings, by part."""
+    mark = hashlib.sha256()
+    for part in (parts.train, parts.validation, parts.test):
+        for recording in part:
+            mark.update(repr((recording.name, recording.values.shape, recording.labels.tolist())).encode())
+            mark.update(recording.values.tobytes())
+    return mark.hexdigest()
 
 
 def same_data(run: Run, source: RecordingsSource, settings: ClassifySettings, say: Say) -> Found:
@@ -135,6 +176,16 @@ def _share(test: str) -> float | None:
     return share
 
 
+def _parted(
+    train: Sequence[Recording], test: Sequence[Recording], columns: tuple[str, ...], settings: ClassifySettings
+) -> Found:
+    """With the test part given."""
+    if settings.onset:
+        test = [one.with_onset(settings.normal, settings.onset) for one in test]
+    window = _window((*train, *test), settings)
+    return Found(Parts(*_cut(train, settings.heldout, window, "validation"), tuple(test)), window, columns)
+
+
 def _window(recordings: Sequence[Recording], settings: ClassifySettings) -> int:
     """Rows of a window; 0 for whole recordings."""
     if settings.window != AUTO:
@@ -159,9 +210,3 @@ def _parts_by_share(data: Sequences, share: float, settings: ClassifySettings) -
             "to measure; give --window to cut windows, or --test"
         )
     return Parts(*_cut(rest, settings.heldout, window, "validation"), test), window
-
-
-def _with_onset(test: Sequence[Recording], settings: ClassifySettings) -> tuple[Recording, ...]:
-    if not settings.onset:
-        return tuple(test)
-    return tuple(one.with_onset(settings.normal, settings.onset) for one in test)

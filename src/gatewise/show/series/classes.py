@@ -15,6 +15,8 @@ from gatewise.training.classify_run import PREDICTIONS
 def draw_classify_run(run: Run) -> None:
     """``curve.svg``, and the confusion matrix of the test part: ``confusion.svg`` and ``.png``."""
     draw_run(run, "nats")
+    if not (run.folder / PREDICTIONS).exists():  # nothing was measured
+        return
     classes = read_about(run.weights_file)[0]["classes"]
     table = pl.read_csv(run.folder / PREDICTIONS, infer_schema=False)
     numbers = {name: number for number, name in enumerate(classes)}
