@@ -55,6 +55,7 @@ def test_training_tells_how_it_compares_and_draws(run):
         assert words in answer.out if ratio < 1 else f"NOT better than {name.replace('_', ' ')}" in answer.out
     covered = summary["intervals"]["coverage"]
     assert f"90% intervals cover {covered:.1%} of the test part" in answer.out
+    assert (covered < 0.85) == ("WARNING: that is less than 90%: the test part is harder" in answer.out)
     for name in ("forecast", "horizon", "residuals"):
         with Image.open(folder / f"{name}.png") as picture:
             assert picture.width > 500

@@ -25,6 +25,9 @@ from gatewise.training.table_file import check_table_file, write_table
 from gatewise.training.table_source import TableSource
 from gatewise.training.trained_forecaster import TrainedForecaster, load_forecast_run
 
+_FAR_FROM_WANTED = 0.05
+"""Coverage that is lacking before it is warned of."""
+
 _MOST_TARGETS = 12
 """Whose errors are told one by one."""
 
@@ -167,6 +170,11 @@ def _tell_coverage(figures: Mapping[str, Any], targets: Any) -> None:
         f"{found['level']:.0%} intervals cover {found['coverage']:.1%} of the test part, {min(steps):.1%} to "
         f"{max(steps):.1%} by step; mean width {width:.4g} of {targets[0]} ({found['method']})"
     )
+    if found["coverage"] < found["level"] - _FAR_FROM_WANTED:
+        print(
+            f"WARNING: that is less than {found['level']:.0%}: the test part is harder to forecast than the validation "
+            "part, on which intervals are fitted; give --split a larger one, and do not rely on them"
+        )
 
 
 def verdicts(figures: Mapping[str, Any]) -> list[str]:
