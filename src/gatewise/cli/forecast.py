@@ -155,12 +155,12 @@ def _tell_figures(figures: Mapping[str, Any], targets: Any) -> None:
             print(f"  {named}{_words(name):16}{_said(metrics, ('rmse', 'mae', 'mape', 'smape'))}")
     if len(targets) > _MOST_TARGETS:
         print(f"  and {len(targets) - _MOST_TARGETS} more: see summary.json")
-    _tell_coverage(figures, targets)
+    tell_coverage(figures, targets)
     for line in verdicts(figures):
         print(line)
 
 
-def _tell_coverage(figures: Mapping[str, Any], targets: Any) -> None:
+def tell_coverage(figures: Mapping[str, Any], targets: Any) -> None:
     found = figures.get("intervals")
     if not found or found["coverage"] is None:
         return
