@@ -25,6 +25,19 @@ def made(policy, values, roles, calendar=False, **more):
     return preparation, preparation.encode(table, complete=False)
 
 
+@pytest.mark.parametrize("by", ["time", "series"])
+def test_a_series_shorter_than_the_horizon_has_no_window(by):
+    """Also with gaps, and as the first of several."""
+    values = [random_values(n, length, 4, 0.05) for n, length in enumerate((12, 60, 60))]
+    table = table_of(*values, hourly=True)
+    preparation = Preparation.fitted(table, Roles(("a",), ("a",)), Split.parse("0.4,0.3,0.3", by), "drop")
+    encoded = preparation.encode(table, complete=False)
+    for place, part in enumerate(("train", "validation", "test")):
+        found = set(Windows(encoded, 1, 15, part).origins[:, 0].tolist())
+        assert found <= ({1, 2} if by == "time" else {place} - {0})
+        assert found or (by, part) == ("series", "train")
+
+
 @pytest.mark.parametrize("same_step", [False, True])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_window_is_what_the_rules_say(policy, same_step):

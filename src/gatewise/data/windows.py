@@ -78,7 +78,8 @@ class Windows:
         found = []
         for start, rows in zip(encoded.starts, self._rows, strict=False):
             first = max(rows.start - self._delay, lookback - 1)
-            origins = range(start + first, start + rows.stop - horizon - self._delay + 1)
+            stop = max(first, rows.stop - horizon - self._delay + 1)  # a part shorter than the horizon has none
+            origins = range(start + first, start + stop)
             found.append(origins if broken is None else np.array(origins)[~broken[origins.start : origins.stop]])
         self._found: list[range | np.ndarray] = found
         self._ends = np.cumsum([len(one) for one in found])
