@@ -134,6 +134,29 @@ def test_columns_of_a_data_frame_are_named_or_given_as_y(draw):
         Regressor(**TINY).fit(frame)
 
 
+@pytest.mark.parametrize("by_turns", [False, True])
+def test_predictions_of_a_data_frame_of_several_series_stand_at_their_rows(draw, by_turns):
+    x = draw.normal(size=(2, 60))
+    rows = pl.DataFrame({"id": np.repeat(["a", "b"], 60), "x": x.ravel(), "y": (2 * x + [[0], [50]]).ravel()})
+    if by_turns:
+        rows = rows[np.arange(120).reshape(2, 60).T.ravel().tolist()]
+    regressor = Regressor(**TINY, targets="y", series="id", window=5).fit(rows)
+    predicted = regressor.predict(rows.drop("y"))[:, 0]
+    for key in "ab":
+        own = (rows["id"] == key).to_numpy()
+        alone = regressor.predict(rows.filter(own).drop("y"))[:, 0]
+        np.testing.assert_allclose(predicted[own], alone, rtol=1e-6)
+        assert np.isnan(alone).tolist() == [True] * 4 + [False] * 56
+
+
+def test_a_sequence_with_a_gap_is_predicted_as_nan_in_its_place(draw):
+    X = draw.normal(size=(30, 6, 2))
+    regressor = Regressor(**TINY, missing="drop").fit(X, X[:, -1, 0])
+    whole = regressor.predict(X)
+    X[3, 4, 0] = np.nan
+    np.testing.assert_allclose(regressor.predict(X), np.where(np.arange(30) == 3, np.nan, whole), rtol=1e-6)
+
+
 def test_a_classifier_keeps_the_labels_kinds_and_order(draw):
     X = draw.normal(size=(60, 7, 2))
     y = np.where(X[:, -1, 0] > 0, 10, 9)

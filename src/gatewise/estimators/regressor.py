@@ -65,15 +65,13 @@ class Regressor(RegressorMixin, Estimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """(rows,) or (rows, k) of a series, NaN where no window ends yet; (n,) or (n, k) of sequences."""
+        """(rows,) or (rows, k) of the rows of a series or of a data frame, (n,) or (n, k) of sequences; NaN where no
+        window ends yet, or has a gap that is not filled."""
         trained = self._fitted()
         frame, _ = self._frame(X, None, trained.model.lookback)
-        found = trained.predict(table_of(frame))
-        names = trained.recorded.preparation.target_names
-        values = found.select([f"{name}_predicted" for name in names]).to_numpy()
-        if is_frame(X) or is_one_series(X):
-            missing = np.full((len(X) - len(values), values.shape[1]), np.nan)
-            values = np.concatenate([missing, values])
+        values = trained.predict_rows(table_of(frame))
+        if not (is_frame(X) or is_one_series(X)):
+            values = values[trained.model.lookback - 1 :: trained.model.lookback]
         return values[:, 0] if self._flat else values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -64,7 +64,26 @@ class TrainedRegressor:
         Raises:
             UserError: columns, kinds or steps that differ, too few rows, a gap that the run does not fill.
         """
-        own = self.own_table() if table is None else table
+        return predictions_frame(*self._predicted(self.own_table() if table is None else table, say))
+
+    def predict_rows(self, table: Table) -> np.ndarray:
+        """(rows, k), the targets of every row of a table in the table's order; NaN without a whole window behind it.
+
+        Raises:
+            UserError: as :meth:`predict`; a run that resamples, whose steps are no rows.
+        """
+        if self.recorded.schema.resample:
+            raise UserError(f"{table.name}: the run resamples, and what it predicts is of no row; use trained_.predict")
+        found, prepared = self._predicted(table)
+        values = np.full((len(table.frame), found.predicted.shape[1]), np.nan)
+        for place, series in enumerate(prepared.series.series):
+            here = found.origins[:, 0] == place
+            values[series.rows[found.origins[here, 1]] - table.first_row] = found.predicted[here]
+        return self.recorded.preparation.decode_targets(values)
+
+    def _predicted(
+        self, own: Table, say: Callable[[str], None] = lambda line: None
+    ) -> tuple[Predictions, PreparedTable]:  # fmt: skip
         prepared = self.recorded.read(own, complete=False, say=say)
         made = self.recorded.preparation
         if made.missing == "error":
@@ -73,7 +92,7 @@ class TrainedRegressor:
         if not len(windows) and max(map(len, prepared.series.series)) < self.model.lookback:
             rows = max(map(len, prepared.series.series))
             raise UserError(f"{own.name}: {rows} rows, and the run looks at {self.model.lookback}; give more rows")
-        return predictions_frame(predict_all(self.model, windows.require()), prepared)
+        return predict_all(self.model, windows.require()), prepared
 
 
 def predictions_frame(found: Predictions, prepared: PreparedTable) -> pl.DataFrame:
