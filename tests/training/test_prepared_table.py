@@ -76,6 +76,17 @@ def test_a_new_table_may_lack_targets_and_nothing_else():
             recorded.read(table_of(frame.drop(column)), complete=complete)
 
 
+def test_a_category_that_comes_after_the_training_part_is_said_once():
+    frame, said = made_up(), list[str]()
+    wind = pl.Series([*frame["wind"][:39], "storm"])
+    prepared(frame.with_columns(wind=wind), say=said.append)
+    assert [line for line in said if "storm" in line] == [
+        "the data frame: column 'wind': 'storm' (row 39, the first of 1) is no category of the rows learned from; it "
+        "is 0 in all features of the column"
+    ]
+    assert len(set(said)) == len(said)
+
+
 def test_what_is_found_is_said():
     said: list[str] = []
     prepared(made_up(), say=said.append)

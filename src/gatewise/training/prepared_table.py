@@ -114,8 +114,15 @@ def prepare_table(
         UserError: the table cannot be used as it is; the message names the first row and column.
     """
     split = settings.parts()
-    schema = Schema.fitted(table, settings.choice(columns), split, say=say)
-    series = schema.read(table)
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:  # the table is looked at to be fitted to, and read then
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    schema = Schema.fitted(table, settings.choice(columns), split, say=say_once)
+    series = schema.read(table, say=say_once)
     preparation = Preparation.fitted(
         series, roles(series), split, settings.missing, settings.components(), calendar
     )  # fmt: skip
