@@ -41,6 +41,29 @@ def test_a_file_with_whole_numbers_as_labels_and_a_gap(tmp_path):
     assert "column 't' is left out" in said[0]
 
 
+def test_a_column_that_counts_the_rows_of_each_recording_is_left_out_unless_it_is_named():
+    columns = {"run": list("aaabbb"), "sample": [1, 2, 3] * 2, "x": [1, 2, 3, 3, 4, 6], "state": list("uvvuvv")}
+    told = []
+    assert recordings_of(table(**columns), "state", "run", say=told.append).columns == ("x",)
+    assert told == ["made up: column 'sample' is left out: it only counts the rows; --inputs takes it in"]
+    assert recordings_of(table(**columns), "state", "run", ("sample", "x")).columns == ("sample", "x")
+    del columns["x"]
+    assert recordings_of(table(**columns), "state", "run").columns == ("sample",)
+
+
+def test_rows_that_go_back_in_time_are_refused():
+    times = ["2020-01-01", "2020-01-02", "2020-01-01", "2020-01-04", "2020-01-03"]
+    columns = {"when": times, "run": list("aabbb"), "x": [1.5] * 5, "state": list("uvuvv")}
+    with pytest.raises(
+        UserError, match=r"row 6: 2020-01-03 after 2020-01-04 of 'b'; the rows are not in order of time"
+    ):
+        recordings_of(table(**columns), "state", "run")
+    with pytest.raises(UserError, match=r"row 4: 2020-01-01 after 2020-01-02; the rows"):
+        recordings_of(table(**columns), "state", "", ("x",))
+    columns["when"][4] = "2020-01-04"
+    assert len(recordings_of(table(**columns), "state", "run")) == 2
+
+
 @pytest.mark.parametrize(
     ("columns", "arguments", "message"),
     [
