@@ -9,7 +9,7 @@ from PIL import Image
 
 from gatewise.tasks import class_baselines
 
-TINY = ("--hidden", 5, "--batch", 8, "--evaluations", 2, "--threads", 1, "--engine", "eager")
+TINY = ("--hidden", 5, "--batch", 8, "--evaluations", 2, "--threads", 1, "--engine", "eager", "--members", 1)
 SMALL = (*TINY, "--epochs", 2)
 
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from gatewise import UserError
+from gatewise.data.channel_features import derive
 from gatewise.data.examples import Examples, SequencePreparation
 from gatewise.data.sequences import Recording
 
@@ -65,14 +66,29 @@ def test_standard_and_robust_scales_are_of_the_training_rows():
     np.testing.assert_allclose(standard.scale.mean, rows.mean(0))
     np.testing.assert_allclose(standard.scale.deviation, rows.std(0))
     np.testing.assert_allclose(robust.scale.mean, np.median(rows, 0))
-    quartiles = np.percentile(rows, [25, 75], axis=0)
-    np.testing.assert_allclose(robust.scale.deviation, (quartiles[1] - quartiles[0]) / 1.349)
+    ranges = [np.subtract(*np.percentile(one.values, [75, 25], axis=0)) for one in train]
+    np.testing.assert_allclose(robust.scale.deviation, (ranges[0] + ranges[1]) / 2 / 1.349)
     rest.values[3] = [1e6, -1e6, 5]
     scaled = robust.scaled(rest.values)
-    assert scaled[3, :2].tolist() == [5, -5]
-    np.testing.assert_allclose(
-        scaled, ((rest.values - robust.scale.mean) / robust.scale.deviation).clip(-5, 5), rtol=1e-5, atol=1e-5
-    )
+    assert scaled[3, :2].tolist() == [10, -10]
+    by_hand = ((rest.values - robust.scale.mean) / robust.scale.deviation).clip(-10, 10)
+    np.testing.assert_allclose(scaled, by_hand, rtol=1e-5, atol=1e-5)
+
+
+def test_features_are_scaled_by_those_of_the_training_recordings():
+    train, rest = [recording("x", 40), recording("y", 30), recording("z", 35)], recording("z", 20)
+    preparation = SequencePreparation.fitted(train, features=("spread", "values"))
+
+    def features(one: Recording) -> np.ndarray:
+        return derive(preparation.scaled(one.values)[:, None], ("spread", "values"))[:, 0].astype(np.float64)
+
+    learned = [features(one) for one in train]
+    middle = np.median(np.concatenate(learned), 0)
+    deviation = np.median([np.subtract(*np.percentile(one, [75, 25], axis=0)) for one in learned], 0) / 1.349
+    found = Examples.over([rest], preparation, ["a"], window=0).batch([0]).x[:, 0].numpy()
+    wanted = ((features(rest) - middle) / deviation).clip(-5, 5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    assert np.abs(wanted).max() == 5  # the spread of a single step
 
 
 def test_a_channel_that_stands_still_is_not_divided_by_zero():
@@ -130,7 +146,8 @@ def test_a_preparation_goes_through_a_file_and_malformed_ones_are_refused():
     for change in (
         {"missing": "drop"}, {"kind": "other"}, {"features": []}, {"features": ["values", "valuess"]}, {"scale": {}},
         {"component_scale": {}}, {"scale": {"mean": [0.0], "deviation": [1.0]}},
-        {"component_scale": {"mean": [0.0], "deviation": [1.0]}},
+        {"component_scale": {"mean": [0.0], "deviation": [1.0]}}, {"feature_scale": {}},
+        {"feature_scale": {"mean": [0.0], "deviation": [1.0]}},
     ):  # fmt: skip
         with pytest.raises(UserError):
             SequencePreparation.from_config(config | change)

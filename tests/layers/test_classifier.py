@@ -64,10 +64,10 @@ def test_logits_are_those_of_torch_nn():
     torch.manual_seed(0)
     model = SequenceClassifier(3, 4, "gru", 6, bidirectional=True, pooling="last", engine="eager")
     peer = torch.nn.GRU(3, 6, bidirectional=True)
-    peer.load_state_dict(model.layers.state_dict())
+    peer.load_state_dict(model.members[0].layers.state_dict())
     x = torch.randn(7, 2, 3)
     _, final = peer(x)
-    wanted = torch.cat([final[0], final[1]], -1) @ model.head.weight.T + model.head.bias
+    wanted = torch.cat([final[0], final[1]], -1) @ model.members[0].head.weight.T + model.members[0].head.bias
     torch.testing.assert_close(model(x, torch.tensor([7, 7])), wanted, atol=1e-6, rtol=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_attention_weights_add_up_to_one_and_gradients_agree_with_differences():
 def test_a_channel_is_dropped_for_a_whole_sequence_while_training():
     model = SequenceClassifier(50, 2, "rnn", 3, channel_dropout=0.4, engine="eager")
     seen = []
-    model.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.members[0].layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     x, lengths = torch.ones(6, 20, 50), torch.full((20,), 6)
     model(x, lengths)
     model.eval()(x, lengths)
@@ -93,11 +93,37 @@ def test_a_channel_is_dropped_for_a_whole_sequence_while_training():
     assert (seen[1] == 1).all()
 
 
+def test_the_probability_of_several_members_is_the_mean_of_theirs():
+    model = SequenceClassifier(2, 4, hidden_size=3, members=3, engine="eager").eval()
+    x, lengths = torch.randn(5, 6, 2), torch.tensor([5, 2, 5, 1, 3, 4])
+    each = [member(x, lengths) for member in model.members]
+    assert not torch.equal(each[0], each[1])  # they begin apart
+    wanted = torch.stack([logits.softmax(-1) for logits in each]).mean(0)
+    torch.testing.assert_close(model(x, lengths).softmax(-1), wanted)
+    torch.testing.assert_close(model(x, lengths).exp().sum(-1), torch.ones(6))
+
+
+def test_noise_is_added_while_training_anew_for_every_member():
+    model = SequenceClassifier(3, 2, "rnn", 3, members=2, input_noise=0.5, engine="eager")
+    seen = []
+    for member in model.members:
+        member.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x, lengths = torch.ones(50, 40, 3), torch.full((40,), 50)
+    model(x, lengths)
+    model.eval()(x, lengths)
+    assert abs(seen[0].std().item() - 0.5) < 0.02
+    assert abs(seen[0].mean().item() - 1.0) < 0.02
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[2], x)
+
+
 def test_mistakes_are_named():
     with pytest.raises(UserError, match="pooling 'lsat': did you mean 'last'"):
         SequenceClassifier(2, 3, pooling="lsat")
     for classes in (1, True, 2.5):
         with pytest.raises(UserError, match="classes: want a whole number of at least 2"):
             SequenceClassifier(2, classes)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="members: want a whole number of at least 1, got 0"):
+        SequenceClassifier(2, 3, members=0)
     with pytest.raises(UserError, match=r"lengths: want numbers in 1..4, got 0..4"):
         SequenceClassifier(2, 3, engine="eager")(torch.zeros(4, 2, 2), torch.tensor([4, 0]))

@@ -26,7 +26,7 @@ from gatewise.training.settings import settings_from
 
 SMALL = {
     "hidden": 6, "batch": 8, "epochs": 3, "threads": 1, "lr": 0.02, "label_from": "_([a-z]+)", "normal": "ok",
-    "window": 6, "evaluations": 3, "engine": "eager",
+    "window": 6, "evaluations": 3, "engine": "eager", "members": 1, "directions": "forward",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def source(folder):
 
 @pytest.fixture(scope="module")
 def trained(source, tmp_path_factory):
-    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2")
+    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2", members=2)
     return train(TRAININGS["classify"], source, settings, tmp_path_factory.mktemp("a") / "run")
 
 
@@ -121,7 +121,7 @@ def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, source,
         return step(*arguments)
 
     monkeypatch.setattr(learners.TorchLearner, "step", dying)
-    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2")
+    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2", members=2)
     with pytest.raises(Killed):
         train(TRAININGS["classify"], source, settings, tmp_path / "torn")
     monkeypatch.setattr(learners.TorchLearner, "step", step)
@@ -214,7 +214,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
     _, summary = train(TRAININGS["classify"], RecordingsSource(folder, "0.2"), settings, tmp_path / "windows")
     # of 60 and 50 rows the last 12 and 10 are measured, of the rest the last fifth chooses
     assert summary["examples"] == {"train": 3 * (33 + 27), "test": 3 * (7 + 5), "validation": 3 * (5 + 3)}
-    settings = settings_of(normal="", epochs=1, window=-1, heldout=0.0)
+    settings = settings_of(normal="", epochs=1, window=-1, heldout=0.0, patience=0)
     run, summary = train(TRAININGS["classify"], RecordingsSource(folder, "0.5"), settings, tmp_path / "whole")
     assert summary["examples"] == {"train": 3, "test": 3}
     assert summary["window"] == 0
@@ -228,7 +228,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
         ("?test*", {"report_without": "shfit"}, "--report-without shfit: no such class; did you mean 'shift'?"),
         ("?test*", {"report_without": "shift,swing"}, "--report-without shift,swing: leaves fewer than two classes"),
         ("?test*", {"window": 49}, ", 0learn_ok.dat: 48 of its 60 rows are in the training part, and a window has 49"),
-        ("?test*", {"heldout": 0, "window": 55}, ", 0test_ok.dat: has 50 rows, and a window has 55"),
+        ("?test*", {"heldout": 0, "patience": 0, "window": 55}, ", 0test_ok.dat: has 50 rows, and a window has 55"),
         ("?test*", {"label_from": ""}, "where are the labels? give --label-from"),
         ("?test*", {"onset": 51}, "0test_ok.dat has 50 rows only"),
         ("?test*", {"window": -1, "stride": 2}, "--stride 2: whole recordings are classified; give --window too"),
@@ -245,7 +245,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
         ("?test*", {"normal": "", "onset": 3}, "--onset 3: say which label is normal"),
         ("?test*", {"series": "s", "label_from": ""}, "--series s: is of a table"),
         ("?test*", {"label": "s"}, "--label is of a table and --label-from of a folder"),
-        ("?test*", {"heldout": 0, "patience": 3}, "--patience 3: nothing is held out to look at; give --heldout above"),
+        ("?test*", {"heldout": 0}, "--patience 8: nothing is held out to look at; give --heldout above"),
     ],
     ids=str,
 )  # fmt: skip
@@ -260,7 +260,7 @@ def test_recordings_in_memory_are_trained_on_like_those_of_a_folder(trained, fol
     expected = trained[1]
     read = read_recordings(folder, "_([a-z]+)")
     learn, test = (Sequences("memory", tuple(one for one in read if part in one.name)) for part in ("learn", "test"))
-    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2")
+    settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2", members=2)
     run, summary = train(TRAININGS["classify"], GivenRecordings(learn, test), settings, tmp_path / "run")
     for part in ("test", "validation", "baselines"):
         assert summary[part] == expected[part]

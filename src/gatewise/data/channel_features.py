@@ -8,11 +8,11 @@ import numpy as np
 
 from gatewise.errors import UserError, nearest
 
-REACH = 10
-"""Steps over which a deviation is taken."""
+REACH = 30
+"""Steps over which a mean and a deviation are taken."""
 
-_FLOOR = 0.0025
-"""Least variance under a logarithm: a channel that stands still stands 3 below one that varies by its deviation."""
+_FLOOR = 1e-6
+"""Least variance under a logarithm: a channel that stands still stands 7 below one that varies by its deviation."""
 
 
 def _values(x: np.ndarray) -> np.ndarray:
@@ -23,22 +23,35 @@ def _changes(x: np.ndarray) -> np.ndarray:
     return np.diff(x, axis=0, prepend=x[:1])
 
 
-def _spread(x: np.ndarray) -> np.ndarray:
-    """½ log of the variance over the last steps, as many as there are at the start."""
+def _recent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the last steps, of as many as there are at the start."""
     x = np.concatenate([np.zeros_like(x[:1]), x]).astype(np.float64)
     sums = np.cumsum(x, 0), np.cumsum(x**2, 0)
     steps = np.arange(1, len(x))
     begin = np.maximum(steps - REACH, 0)
     count = (steps - begin).reshape(-1, *[1] * (x.ndim - 1))
     mean, square = ((total[steps] - total[begin]) / count for total in sums)
-    return 0.5 * np.log(np.maximum(square - mean**2, 0) + _FLOOR)
+    return mean, square - mean**2
+
+
+def _level(x: np.ndarray) -> np.ndarray:
+    return _recent(x)[0]
+
+
+def _spread(x: np.ndarray) -> np.ndarray:
+    return 0.5 * np.log(np.maximum(_recent(x)[1], 0) + _FLOOR)
 
 
 FEATURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "values": _values, "changes": _changes, "spread": _spread, "unrest": lambda x: _spread(_changes(x)),
+    "values": _values, "changes": _changes, "level": _level, "spread": _spread,
+    "unrest": lambda x: _spread(_changes(x)),
 }  # fmt: skip
-"""By name: ``values``; ``changes`` x_t − x_{t−1}, 0 at the first step; ``spread``, the log of the deviation of the last
-10 values; ``unrest``, that of the last 10 changes. None looks ahead, or before the first step of a window."""
+"""By name: ``values``; ``changes`` x_t − x_{t−1}, 0 at the first step; ``level``, the mean of the last 30 values;
+``spread``, the logarithm of their deviation; ``unrest``, that of the last 30 changes. None looks ahead, or before the
+first step of a window."""
+
+PLAIN, MOVING = ("values",), ("values", "level", "spread", "unrest")
+"""What whole recordings are given as where nobody says, and what windows are."""
 
 
 def parse_features(text: str) -> tuple[str, ...]:

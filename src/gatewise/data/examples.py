@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.data.channel_features import derive, parse_features
+from gatewise.data.channel_features import PLAIN, derive, parse_features
 from gatewise.data.filling import Filled
 from gatewise.data.projection import Projection
 from gatewise.data.sequences import Recording
@@ -21,11 +22,13 @@ POLICIES = ("error", "interpolate", "mask")
 """What is done about missing values; see :data:`gatewise.data.filling.POLICIES`."""
 
 SCALES = ("robust", "standard")
-"""``standard``: (x − mean) / deviation. ``robust``: (x − median) / (interquartile range / 1.349), the deviation of a
-normal distribution, and at most 5 of them either way: else a fault that drives a channel far off makes all else small.
-"""
+"""``standard``: (x − mean) / deviation of all training rows. ``robust``: (x − median) / d, with d the median over the
+training recordings of a recording's own interquartile range / 1.349, the deviation of a normal distribution; at most 10
+either way. So a channel is measured by how much it varies within a recording, and what tells recordings apart is large;
+and a fault that drives a channel far off does not make all else small."""
 
-_LIMIT = 5.0
+_LIMITS = 10.0, 5.0
+"""Of robustly scaled values, and of features of them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class SequencePreparation:
         features: what is given of each channel, see :data:`gatewise.data.channel_features.FEATURES`.
         projection: onto principal components, which stand in the place of the channels; None without.
         component_scale: mean and deviation of the components.
+        feature_scale: middle and deviation of every feature of every channel, where there are others than values.
 
     Example:
         >>> one = Recording("a", np.array([[1.0, 5.0], [3.0, 5.0]]), np.array(["on", "on"]))
@@ -50,14 +54,15 @@ class SequencePreparation:
     missing: str
     kind: str
     scale: Standardiser
-    features: tuple[str, ...] = ("values",)
+    features: tuple[str, ...] = PLAIN
     projection: Projection | None = None
     component_scale: Standardiser | None = None
+    feature_scale: Standardiser | None = None
 
     @classmethod
     def fitted(
         cls, train: Sequence[Recording], missing: str = "error", kind: str = "robust",
-        features: Sequence[str] = ("values",), pca: float | int | None = None,
+        features: Sequence[str] = PLAIN, pca: float | int | None = None,
     ) -> SequencePreparation:  # fmt: skip
         """To the training recordings, and nothing else.
 
@@ -73,18 +78,25 @@ class SequencePreparation:
         """
         if missing not in POLICIES:
             raise UserError(f"--missing {missing}: {nearest(missing, POLICIES)}")
+        made = cls(missing, kind, _fitted_scale([one.values for one in train], kind), tuple(features))
+        if pca is not None:
+            made = made._projected(train, pca)
+        if made.features == PLAIN:
+            return made
+        encoded, count = made.encode(train), len(made.features)
+        places = itertools.pairwise(encoded.starts)
+        derived = [encoded.seen(np.arange(start, stop)[:, None])[:, 0] for start, stop in places]
+        width = count * (made.channels if made.projection is None else made.projection.size)
+        return replace(made, feature_scale=_fitted_scale([one[:, :width] for one in derived], kind))
+
+    def _projected(self, train: Sequence[Recording], pca: float | int) -> SequencePreparation:
         rows = np.concatenate([one.values for one in train])
-        plain = cls(missing, kind, _fitted_scale(rows, kind), tuple(features))
-        if pca is None:
-            return plain
         whole = rows[~np.isnan(rows).any(1)]
         if not len(whole):
             raise UserError("--pca: no training row has a value in every channel; leave it out")
-        scaled = plain.scaled(whole)
+        scaled = self.scaled(whole)
         projection = Projection.fitted(scaled, pca)
-        return replace(
-            plain, projection=projection, component_scale=Standardiser.fitted(projection.encode(scaled))
-        )  # fmt: skip
+        return replace(self, projection=projection, component_scale=Standardiser.fitted(projection.encode(scaled)))
 
     @property
     def channels(self) -> int:
@@ -100,7 +112,7 @@ class SequencePreparation:
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """(T, channels) in the file's units to float32 in deviations."""
         scaled = self.scale.encode(values).numpy()
-        return scaled.clip(-_LIMIT, _LIMIT) if self.kind == "robust" else scaled
+        return scaled.clip(-_LIMITS[0], _LIMITS[0]) if self.kind == "robust" else scaled
 
     def encode(self, recordings: Sequence[Recording]) -> EncodedRecordings:
         """Scaled, one after the other, gaps filled."""
@@ -123,6 +135,7 @@ class SequencePreparation:
             "missing": self.missing, "kind": self.kind, "scale": self.scale.to_config(),
             "features": list(self.features), "projection": projection.to_config() if projection else {},
             "component_scale": components.to_config() if components else {},
+            "feature_scale": self.feature_scale.to_config() if self.feature_scale else {},
         }  # fmt: skip
 
     @classmethod
@@ -138,32 +151,39 @@ class SequencePreparation:
             features = parse_features(",".join(config["features"]))
             projection = Projection.from_config(config["projection"]) if config["projection"] else None
             components = Standardiser.from_config(config["component_scale"]) if projection else None
+            derived = Standardiser.from_config(config["feature_scale"]) if features != PLAIN else None
         except (KeyError, TypeError):
             raise malformed from None
-        if missing not in POLICIES or kind not in SCALES:
+        sizes = {scale.size if projection is None else len(projection.mean): scale.size}
+        width = scale.size
+        if projection is not None and components is not None:
+            width = projection.size
+            sizes[components.size] = width
+        if derived is not None:
+            sizes[derived.size] = width * len(features)
+        if missing not in POLICIES or kind not in SCALES or any(one != other for one, other in sizes.items()):
             raise malformed
-        if projection is not None and (
-            len(projection.mean) != scale.size or components is None or components.size != projection.size
-        ):
-            raise malformed
-        return cls(missing, kind, scale, features, projection, components)
+        return cls(missing, kind, scale, features, projection, components, derived)
 
 
-def _fitted_scale(rows: np.ndarray, kind: str) -> Standardiser:
-    """A channel at a time, of its values that are not missing."""
+def _fitted_scale(recordings: Sequence[np.ndarray], kind: str) -> Standardiser:
+    """A column at a time, of the values that are not missing."""
     if kind not in SCALES:
         raise UserError(f"--scale {kind}: {nearest(kind, SCALES)}")
     scales = []
-    for channel, column in enumerate(rows.T, 1):
-        seen = column[~np.isnan(column)]
+    for channel in range(recordings[0].shape[1]):
+        columns = [one[~np.isnan(one[:, channel]), channel].astype(np.float64) for one in recordings]
+        seen = np.concatenate(columns)
         if not len(seen):
-            raise UserError(f"channel {channel} has no value in the training part; leave it out")
-        one = Standardiser.fitted(seen[:, None])
+            raise UserError(f"channel {channel + 1} has no value in the training part; leave it out")
+        scale = Standardiser.fitted(seen[:, None])
         if kind == "robust":
-            low, middle, high = np.quantile(seen, (0.25, 0.5, 0.75)).tolist()
-            # A channel that mostly stands still has no such range, and its deviation serves.
-            one = Standardiser((middle,), ((high - low) / 1.349,)) if high - low > 1e-12 * abs(middle) else one
-        scales.append(one)
+            ranges = [np.subtract(*np.quantile(column, (0.75, 0.25))) for column in columns if len(column)]
+            middle, range_ = float(np.median(seen)), float(np.median(ranges))
+            # A channel that mostly stands still has no such range, and the deviation of all serves.
+            deviation = range_ / 1.349 if range_ > 1e-12 * abs(middle) else scale.deviation[0]
+            scale = Standardiser((middle,), (deviation,))
+        scales.append(scale)
     return Standardiser(tuple(one.mean[0] for one in scales), tuple(one.deviation[0] for one in scales))
 
 
@@ -186,13 +206,19 @@ class EncodedRecordings:
         made, channels = self.preparation, range(self.preparation.channels)
         values = self.filled.as_seen(rows, channels)
         if made.projection is not None and made.component_scale is not None:
-            scale = made.component_scale
-            mean, deviation = (np.array(part, dtype=np.float32) for part in (scale.mean, scale.deviation))
-            values = (made.projection.encode(values) - mean) / deviation
-        parts = [derive(values, made.features)]
+            values = _scaled(made.projection.encode(values), made.component_scale)
+        derived = derive(values, made.features)
+        if made.feature_scale is not None:
+            derived = _scaled(derived, made.feature_scale).clip(-_LIMITS[1], _LIMITS[1])
+        parts = [derived]
         if made.missing == "mask":
             parts.append(self.filled.marks(rows, channels))
         return np.concatenate(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def _scaled(values: np.ndarray, scale: Standardiser) -> np.ndarray:
+    mean, deviation = (np.array(part, dtype=np.float32) for part in (scale.mean, scale.deviation))
+    return (values - mean) / deviation
 
 
 class Batch(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -80,6 +81,10 @@ _LEAST_VARIANCE = 1e-5  # under the root, whose slope at 0 has no end
 class SequenceClassifier(nn.Module):
     """The class of a sequence: logits = V dropout(pool(h_1 ... h_T)) + a, with h the outputs of recurrent layers.
 
+    Several members are as many such networks side by side, which differ in the weights they begin with and in what is
+    drawn while they are trained; the probability of a class is the mean of theirs (Lakshminarayanan et al. 2017,
+    arXiv:1612.01474).
+
     Args:
         input_size: features of a step, d.
         classes: how many, C.
@@ -88,20 +93,23 @@ class SequenceClassifier(nn.Module):
         num_layers: recurrent layers; by default as many as are listed, or 1.
         bidirectional: whether a second run goes from the end to the start.
         pooling: how the outputs become one vector, see :class:`Pooling`.
+        members: networks side by side.
         dropout: between layers and before V, while training.
         channel_dropout: probability that an input is 0 for all of a sequence, the others 1 / (1 − p) as large, while
             training: no class can then rest on one channel alone (Tompson et al. 2015, arXiv:1411.4280).
+        input_noise: deviation of what is added to every input while training: N(0, input_noise²) (Bishop 1995).
         options: of the recurrent layers, as :class:`gatewise.Recurrent` has them.
 
     Shapes:
-        ``model(x, lengths)``: (T, B, d), (B,) whole numbers in 1..T -> logits (B, C).
+        ``model(x, lengths)``: (T, B, d), (B,) whole numbers in 1..T -> logits (B, C), of several members the logarithms
+        of their mean probabilities; ``model.each(x, lengths)``: a list of each member's logits.
 
     Raises:
-        UserError: fewer than two classes, a pooling that does not exist, bad lengths.
+        UserError: fewer than two classes, no member, a pooling that does not exist, bad lengths.
 
     Example:
         >>> import torch
-        >>> model = SequenceClassifier(12, 9, "gru", hidden_size=16, bidirectional=True, pooling="attention")
+        >>> model = SequenceClassifier(12, 9, "gru", hidden_size=16, bidirectional=True, pooling="attention", members=2)
         >>> model(torch.zeros(29, 4, 12), torch.tensor([29, 7, 13, 20])).shape
         torch.Size([4, 9])
     """
@@ -114,28 +122,59 @@ class SequenceClassifier(nn.Module):
         hidden_size: int | Sequence[int] = 64,
         num_layers: int | None = None,
         bidirectional: bool = False,
-        pooling: str = "mean",
+        pooling: str = "last",
+        members: int = 1,
         dropout: float = 0.0,
         channel_dropout: float = 0.0,
+        input_noise: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__()
-        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-            raise UserError(f"classes: want a whole number of at least 2, got {classes!r}")
+        for name, value, least in (("classes", classes, 2), ("members", members, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"{name}: want a whole number of at least {least}, got {value!r}")
         count = depth(cell, hidden_size, num_layers)
         between = dropout if count > 1 else 0.0
-        self.layers = Recurrent(
-            cell, input_size, hidden_size, count, bidirectional=bidirectional, dropout=between, **options
-        )
-        self.pooling = Pooling(pooling, self.layers.output_size, bidirectional)
-        self.dropout, self.channel_dropout = nn.Dropout(dropout), nn.Dropout(channel_dropout)
-        self.head = nn.Linear(self.pooling.output_size, classes)
+
+        def member() -> _Member:
+            layers = Recurrent(
+                cell, input_size, hidden_size, count, bidirectional=bidirectional, dropout=between, **options
+            )
+            return _Member(layers, Pooling(pooling, layers.output_size, bidirectional), dropout, classes)
+
+        self.members = nn.ModuleList(member() for _ in range(members))
+        self.channel_dropout, self.input_noise = nn.Dropout(channel_dropout), input_noise
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Logits."""
+        found = self.each(x, lengths)
+        if len(found) == 1:
+            return found[0]
+        return torch.stack([logits.log_softmax(-1) for logits in found]).logsumexp(0) - math.log(len(found))
+
+    def each(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The logits of each member, (B, C)."""
         lengths = check_lengths(lengths, *x.shape[:2])
-        even = bool((lengths == len(x)).all())
+        return [member(self._disturbed(x), lengths) for member in self.members]
+
+    def _disturbed(self, x: Tensor) -> Tensor:
+        """What a member is trained on."""
         if self.training and self.channel_dropout.p:
             x = x * self.channel_dropout(x.new_ones(1, *x.shape[1:]))
+        if self.training and self.input_noise:
+            x = x + self.input_noise * torch.randn_like(x)
+        return x
+
+
+class _Member(nn.Module):
+    """One network of a classifier."""
+
+    def __init__(self, layers: Recurrent, pooling: Pooling, dropout: float, classes: int) -> None:
+        super().__init__()
+        self.layers, self.pooling, self.dropout = layers, pooling, nn.Dropout(dropout)
+        self.head = nn.Linear(pooling.output_size, classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        even = bool((lengths == len(x)).all())
         outputs, _ = self.layers(x, lengths=None if even else lengths)
         return self.head(self.dropout(self.pooling(outputs, lengths)))

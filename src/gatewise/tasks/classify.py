@@ -68,9 +68,10 @@ class ClassifyTask:
     def loss(
         self, model: SequenceClassifier, batch: Batch, state: None = None, share: float = 1.0
     ) -> tuple[Tensor, None]:
-        """The mean cross-entropy, in nats."""
-        logits = model(batch.x, batch.lengths)
-        return F.cross_entropy(logits, batch.classes, self.weights, label_smoothing=self.smoothing), None
+        """The mean cross-entropy of the members, in nats."""
+        each = model.each(batch.x, batch.lengths)
+        losses = [F.cross_entropy(one, batch.classes, self.weights, label_smoothing=self.smoothing) for one in each]
+        return torch.stack(losses).mean(), None
 
     def held_out(self, model: SequenceClassifier) -> dict[str, float]:
         """Loss, accuracy and macro-F1 on the validation part."""

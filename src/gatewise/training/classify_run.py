@@ -71,6 +71,7 @@ def model_config(settings: ClassifySettings, prepared: PreparedClasses) -> dict[
     return {
         "input_size": prepared.preparation.input_size, "classes": len(prepared.classes), **settings.stack(),
         "bidirectional": settings.directions == "both", "pooling": settings.pooling, "dropout": settings.dropout,
+        "members": settings.members, "input_noise": settings.input_noise,
         "channel_dropout": settings.channel_dropout, **settings.noise(),
     }  # fmt: skip
 

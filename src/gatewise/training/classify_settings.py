@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatewise.data.channel_features import FEATURES, parse_features
+from gatewise.data.channel_features import FEATURES, MOVING, PLAIN, REACH, parse_features
 from gatewise.data.examples import POLICIES, SCALES
 from gatewise.data.projection import parse_components
 from gatewise.errors import UserError
@@ -16,7 +16,7 @@ from gatewise.training.table_settings import names_in
 AUTO = -1
 """A window that depends on the data."""
 
-STEPS = 40
+STEPS = 60
 """Of a window, where labels change within a recording and nobody says."""
 
 
@@ -32,25 +32,31 @@ class ClassifySettings(NetworkSettings):
         "last of each class", "Data", share=True,
     )  # fmt: skip
     evaluations: int = setting(30, "Looks at what is held out on the way", positive=True)
+    patience: int = setting(8, "Stop after so many looks without a gain; 0: never")
     hidden: int | str = setting(
         64, "Units of a layer, or `64,32`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
     )
     dropout: float = setting(0.5, "Dropout between layers and before the last product", "Model", share=True)
+    members: int = setting(
+        3, "Networks side by side, whose probabilities are averaged (Lakshminarayanan 2017)", "Model", positive=True,
+        most=1000,
+    )  # fmt: skip
+    input_noise: float = setting(0.5, "Deviation of what is added to the inputs while training (Bishop 1995)", "Model")
     channel_dropout: float = setting(
-        0.3, "Probability that an input is blanked out for a whole sequence while training", "Model", share=True
+        0.0, "Probability that an input is blanked out for a whole sequence while training", "Model", share=True
     )
     directions: str = setting(
         "both", "`both`: a second run of the layers goes from an example's end to its start; or `forward` alone",
         "Model", choices=("both", "forward"),
     )  # fmt: skip
     pooling: str = setting(
-        "mean", "What is taken of the outputs over time: `last`, `mean`, `attention`, or `statistics`: mean and spread",
+        "last", "What is taken of the outputs over time: `last`, `mean`, `attention`, or `statistics`: mean and spread",
         "Model", choices=POOLINGS,
     )  # fmt: skip
     class_weights: str = setting(
         "none", "`balanced`: the loss of rare classes weighs more; or `none`", choices=("none", "balanced")
     )
-    smoothing: float = setting(0.0, "Label smoothing (Szegedy 2016)", share=True)
+    smoothing: float = setting(0.05, "Label smoothing (Szegedy 2016)", share=True)
     label: str = setting("", "Of a table: the column with the label of each row", "Data", default="none")
     series: str = setting(
         "", "Of a table: the column that names each row's recording", "Data", default="the table is one recording"
@@ -75,13 +81,13 @@ class ClassifySettings(NetworkSettings):
         "Data", choices=POLICIES,
     )  # fmt: skip
     scale: str = setting(
-        "robust", "`robust` (median and interquartile range, at most 5 deviations) or `standard` (mean and deviation)",
+        "robust", "`robust` (by how much a channel varies within a recording), or `standard` (mean and deviation)",
         "Data", choices=SCALES,
     )  # fmt: skip
     features: str = setting(
-        "", f"What is given of each channel: some of `{','.join(FEATURES)}`; spread and unrest are the logarithms of "
-        "the deviation of the last 10 values and of the last 10 changes", "Data",
-        default="values; of windows, all four",
+        "", f"What is given of each channel: some of `{','.join(FEATURES)}`; level is the mean of the last {REACH} "
+        f"values, spread the logarithm of their deviation, unrest that of the last {REACH} changes", "Data",
+        default=f"{','.join(PLAIN)}; of windows {','.join(MOVING)}",
     )  # fmt: skip
     pca: str = setting(
         "", "Principal components in the place of the channels: a share of their variance, as 0.95, or so many",
@@ -117,7 +123,7 @@ class ClassifySettings(NetworkSettings):
         """What is given of each channel, of windows or of whole recordings."""
         if self.features:
             return parse_features(self.features)
-        return tuple(FEATURES) if windows else ("values",)
+        return MOVING if windows else PLAIN
 
     @property
     def columns(self) -> tuple[str, ...]:
