@@ -1,0 +1,138 @@
+"""The figures of tables and sequences: ``python -m benchmarks.series --data FOLDER [--only PATTERN]``.
+
+Each experiment is a command of ``gatewise``, printed before it runs; what is printed after it is from its
+``summary.json``: the test part, which nothing was fitted to or chosen by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ETT = "series/ETTh1.csv --split 8640,2880,2880"
+SEGMENT = (
+    f"{ETT} --target all --lookback 720 --model segment --hidden 128 --dropout 0.3 --weight-decay 0.1 --loss mae "
+    "--weigh equal --anchor none --normalise off --keep last --patience 0"
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One command.
+
+    Attributes:
+        name: what ``--only`` goes by.
+        command: of ``gatewise train``; files as they lie in the folder of the data.
+        wanted: what its figure is to reach, in words.
+    """
+
+    name: str
+    command: str
+    wanted: str = ""
+
+    def arguments(self, data: Path) -> list[str]:
+        task, *rest = shlex.split(self.command)
+        return [
+            task,
+            *(str(data / part) if part.startswith(("series/", "sequences/", "faults")) else part for part in rest),
+        ]
+
+
+def experiments() -> list[Experiment]:
+    """All of them."""
+    goals = {96: 0.370, 192: 0.412, 336: 0.445, 720: 0.480}
+    found = [
+        Experiment(
+            f"etth1-long-{horizon}",
+            f"forecast {SEGMENT} --horizon {horizon} --epochs {4 if horizon == 720 else 5}",
+            f"MSE at most {most}",
+        )
+        for horizon, most in goals.items()
+    ]
+    found += [
+        Experiment(
+            f"etth1-{model}", f"forecast {ETT} --target all --lookback 96 --horizon 96 --loss mae --model {model}"
+        )
+        for model in ("direct", "seq2seq", "attention", "tpa", "tcn", "segment")
+    ]
+    found += [
+        Experiment(
+            f"pm25-{policy}",
+            f"forecast series/beijing_pm25.csv --target pm2.5 --lookback 72 --horizon 24 --missing {policy} --anchor last "
+            "--normalise off --patience 30 --minutes 2.5",
+            "RMSE below naive and seasonal naive at every step; 90 % intervals cover 85 to 95 %",
+        )
+        for policy in ("drop", "interpolate", "mask")
+    ]
+    return [
+        *found,
+        Experiment("airline", "forecast series/airline_passengers.csv --horizon 12", "not worse than seasonal naive"),
+        Experiment("sunspots", "forecast series/monthly_sunspots.csv --lookback 132 --horizon 12"),
+        Experiment("etth1-regress", f"regress {ETT} --inputs HUFL,HULL,MUFL,MULL --targets LUFL,LULL,OT"),
+        Experiment(
+            "vowels", "classify sequences/JapaneseVowels_TRAIN.ts --test sequences/JapaneseVowels_TEST.ts",
+            "accuracy at least 0.97",
+        ),
+        *tennessee_eastman(),
+    ]  # fmt: skip
+
+
+def tennessee_eastman() -> Iterator[Experiment]:
+    """Faults, without and with principal components."""
+    base = r"classify faults --label-from 'd(\d\d)' --test '*_te.dat' --normal 00 --onset 160 --report-without 03,09,15"
+    for name, more in (("faults", ""), ("faults-pca", " --pca 0.95")):
+        yield Experiment(name, base + more, "macro-F1 above logistic regression and random forest")
+
+
+def told(summary: dict[str, Any]) -> Iterator[str]:
+    """The figures of a run, and those of what it is measured beside."""
+    parts = {summary["task"]: summary["test"], **summary["baselines"]}
+    for name, tree in parts.items():
+        if "accuracy" in tree:
+            figures = {key: tree.get(key) for key in ("accuracy", "macro_f1", "false_alarm_rate")}
+        else:
+            figures = dict(tree["standardised"]["mean"])
+        known = "  ".join(f"{key} {value:.4f}" for key, value in figures.items() if isinstance(value, float))
+        yield f"  {name.replace('_', ' '):22}{known}"
+    if "intervals" in summary:
+        yield f"  intervals cover {summary['intervals']['coverage']:.1%} of {summary['intervals']['level']:.0%}"
+    rate = summary["samples_per_second"]
+    yield f"  {summary['parameters']:,} parameters, {summary['seconds']:.0f} s, {rate:,} samples/s"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.series", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with series/, sequences/ and faults/")
+    parser.add_argument("--only", default="*", help="names of experiments; * and ? are wildcards")
+    parser.add_argument("--list", action="store_true", help="list the experiments and leave")
+    parser.add_argument("more", nargs="*", help="options for every command, after --, as in -- --minutes 1 --threads 1")
+    options = parser.parse_args(arguments)
+    chosen = [one for one in experiments() if fnmatch(one.name, options.only)]
+    if not chosen:
+        parser.error(f"--only {options.only}: no experiment has such a name; --list shows them")
+    for one in chosen:
+        print(f"{one.name}: gatewise train {one.command} {shlex.join(options.more)}", flush=True)
+        if options.list:
+            continue
+        with TemporaryDirectory() as folder:
+            run = Path(folder) / "run"
+            command = [*one.arguments(options.data), *options.more, "--quiet", "--out", str(run)]
+            done = subprocess.run([sys.executable, "-m", "gatewise", "train", *command], capture_output=True, text=True)
+            if done.returncode:
+                print(done.stderr, file=sys.stderr)
+                continue
+            print("\n".join(told(json.loads((run / "summary.json").read_text()))))
+            print(f"  wanted: {one.wanted}\n" if one.wanted else "", flush=True)
+
+
+if __name__ == "__main__":
+    main()
