@@ -15,11 +15,6 @@ def check_table_file(path: Path) -> None:
     """Raise if a table cannot be written under this name; before long work, not after it."""
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"--out {path}: want a name that ends in {', '.join(WRITERS)}")
-    if path.suffix.lower() == ".xlsx":
-        try:
-            import xlsxwriter  # noqa: F401
-        except ImportError:
-            raise UserError(f"--out {path}: writing Excel needs xlsxwriter; run: pip install xlsxwriter") from None
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
