@@ -104,8 +104,9 @@ def _check_order(table: Table, others: set[str], rows: Mapping[str, list[int]]) 
             before, row = places[back[0]], places[back[0] + 1]
             named = f" of '{key}'" if len(rows) > 1 else ""
             raise UserError(
-                f"{table.name}: row {row + table.first_row}: {said(times[row])} after {said(times[before])}{named}; the "
-                f"rows are not in order of time: sort them, or leave column '{found[0]}' out if it says something else"
+                f"{table.name}: row {row + table.first_row}: {said(times[row])} after {said(times[before])}{named}; "
+                f"the rows are not in order of time: sort them, or take column '{found[0]}' out if it says something "
+                "else"
             )
 
 
