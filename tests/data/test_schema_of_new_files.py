@@ -1,7 +1,9 @@
 """A new file by the schema of a run: what is missing or too much is named; missing values by policy."""
 
 import datetime as dt
+import json
 import math
+import zoneinfo
 
 import numpy as np
 import polars as pl
@@ -29,6 +31,53 @@ def _refused(action, *arguments, **options):
     with pytest.raises(UserError) as error:
         action(*arguments, **options)
     return str(error.value)
+
+
+def _in_berlin(begin, hours):
+    utc = [dt.datetime.fromisoformat(begin).replace(tzinfo=dt.UTC) + dt.timedelta(hours=step) for step in range(hours)]
+    return [time.astimezone(zoneinfo.ZoneInfo("Europe/Berlin")).isoformat() for time in utc]
+
+
+def _fitted_in_berlin(begin, hours):
+    fitted = Schema.fitted(_table("old", time=_in_berlin(begin, hours), x=np.arange(hours) / 2), Choice(), SPLIT)
+    return Schema.from_config(json.loads(json.dumps(fitted.to_config())))
+
+
+def _times(schema, table, **more):
+    times = schema.read(table, **more).series[0].times
+    assert times is not None
+    return times
+
+
+def test_a_new_files_times_are_told_by_the_clock_of_those_trained_on():
+    spring, winter = _fitted_in_berlin("2024-03-30", 48), _fitted_in_berlin("2024-01-01", 48)
+    summer = _table(time=_in_berlin("2024-06-01T22:00", 6), x=[0.5] * 6)
+    told = []
+    # Summer time began in the rows trained on, which are told in UTC.
+    assert _times(spring, summer, say=told.append)[0] == np.datetime64("2024-06-01T22:00")
+    assert told == ["new: the offset from UTC is +02:00 in 'time'; times are in UTC"]
+    assert _times(winter, summer)[0] == np.datetime64("2024-06-01T23:00")
+    autumn = _table(time=_in_berlin("2024-10-26T22:00", 6), x=[0.5] * 6)
+    assert _times(winter, autumn)[[0, -1]].tolist() == [dt.datetime(2024, 10, 26, 23), dt.datetime(2024, 10, 27, 4)]
+
+
+@pytest.mark.parametrize(("begin", "offset"), [("2024-03-30", "Z"), ("2024-01-01", "+01:00")])
+def test_times_are_written_with_their_offset_from_utc(begin, offset):
+    schema, rows = _fitted_in_berlin(begin, 48), _in_berlin(begin, 50)
+    assert schema.time
+    assert schema.frequency
+    times, read = _times(schema, _table(time=rows[:48], x=[0.5] * 48)), dt.datetime.fromisoformat
+    written = schema.time.written(schema.frequency.after(times[-1], 2)).to_list()
+    assert list(map(read, written)) == list(map(read, rows[48:]))
+    assert written[-1].endswith(f":00{offset}")
+
+
+def test_days_stay_days_whatever_the_offset():
+    days = [f"2024-0{month}-01T00:00:00+0{1 + (month > 3)}:00" for month in range(1, 8)]
+    schema = Schema.fitted(_table("old", time=days[:3], x=[1.5, 2, 3]), Choice(), SPLIT)
+    times = _times(schema, _table(time=days[4:], x=[1.5, 2, 3]))
+    assert times.astype("M8[D]").tolist() == [dt.date(2024, month, 1) for month in (5, 6, 7)]
+    assert (times == times.astype("M8[D]")).all()
 
 
 def test_columns_that_are_not_there(schema):

@@ -92,6 +92,7 @@ class Schema:
                 message names the first row and column.
         """
         time = find_time(table, choice.time, say)
+        time = time and time.settled(table)
         others = {name for name in (choice.series, *(time.names if time else ())) if name}
         if choice.series and choice.series not in table.frame.columns:
             raise UserError(
@@ -176,6 +177,7 @@ class Schema:
         return {
             "time": list(self.time.names) if self.time else [],
             "form": self.time.form if self.time else "",
+            "offset": self.time.offset if self.time else "",
             "series": self.series,
             "frequency": str(self.frequency) if self.frequency else "",
             "day": self.frequency.day if self.frequency else 0,
@@ -197,7 +199,8 @@ class Schema:
             columns = tuple(
                 Column(_texts([column["name"]])[0], _texts(column["categories"])) for column in config["columns"]
             )
-            form, series, step = _texts([config["form"], config["series"], config["frequency"]])
+            form, offset, series, step = _texts([config[name] for name in ("form", "offset", "series", "frequency")])
+            time = TimeColumns(times, form, offset) if times else None
             sort, resample, day = config["sort"], config["resample"], config["day"]
             if {type(sort), type(resample)} != {bool} or type(day) is not int or not 0 <= day <= 31 or not columns:
                 raise ValueError
@@ -206,7 +209,6 @@ class Schema:
                 frequency = Frequency(frequency.count, frequency.unit, day)
         except (KeyError, TypeError, ValueError):
             raise UserError("malformed schema of a table; train anew") from None
-        time = TimeColumns(times, form) if times else None
         return cls(time, series, columns, frequency, sort, resample, ignored)
 
 

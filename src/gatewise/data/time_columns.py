@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -42,14 +43,32 @@ class TimeColumns:
     Attributes:
         names: of one column; of those for year, month and so on; or of one of dates and those of the time of the day.
         form: of the first, see :func:`gatewise.data.dates.forms_of`; "parts" where it is the year.
+        offset: from UTC that times of every table are told in, "+02:00" or "Z"; "" where none is written, or only the
+            day matters.
     """
 
     names: tuple[str, ...]
     form: str
+    offset: str = ""
+
+    def __post_init__(self) -> None:
+        if self.offset and not re.fullmatch(r"Z|[+-]\d\d:\d\d", self.offset):
+            raise ValueError(f"{self.offset!r} is no offset from UTC")
+
+    def settled(self, table: Table) -> TimeColumns:
+        """The same with the offset of a table's times: their own, or UTC where it changes from row to row."""
+        column = table.frame[self.names[0]]
+        if self.form == "parts" or as_times(column.drop_nulls().head(1), self.form)[1] is None:
+            return self
+        wall, offsets = as_times(column, self.form)
+        if offsets is None or not len(wall) or _at_one_time_of_day(wall):
+            return self
+        return replace(self, offset=_offset_said(int(offsets[0] or 0) if offsets.n_unique() == 1 else 0))
 
     def written(self, times: np.ndarray) -> pl.Series:
         """``datetime64`` times as the column has them: "1961-01" where it holds months; times where it is several."""
-        return as_written(times, self.form if len(self.names) == 1 and self.form != "parts" else "")
+        found = as_written(times, self.form if len(self.names) == 1 and self.form != "parts" else "")
+        return found + self.offset if self.offset and found.dtype == pl.String else found
 
 
 def find_time(table: Table, wanted: str, say: Callable[[str], None]) -> TimeColumns | None:
@@ -143,9 +162,9 @@ def _form(table: Table, name: str) -> str:
 def times_of(table: Table, columns: TimeColumns, say: Callable[[str], None]) -> np.ndarray:
     """When each row is: (T,) ``datetime64[us]``.
 
-    An offset from UTC ("+02:00", "Z", the time zone of a data frame) is taken off where it is the same in all rows: the
-    times stay those on the clock. Where it changes, as with summer time, they become UTC; but for rows of one a day
-    and fewer, which stay at their time of the day.
+    With an offset from UTC ("+02:00", "Z", the time zone of a data frame) they are told in that of ``columns``. Where
+    that is not settled: as on the clock where all rows have the same, in UTC where it changes, as with summer time; but
+    rows of one a day and fewer stay at their time of the day.
 
     Raises:
         UserError: a row without time, or with something else in its place; a part out of its range.
@@ -161,7 +180,7 @@ def times_of(table: Table, columns: TimeColumns, say: Callable[[str], None]) -> 
             times, offsets = as_times(column, _form(table, name))
         _check_all(table, column, times)
         if offsets is not None:
-            times = _without_offsets(table, name, times, offsets, say)
+            times = _on_one_clock(table, columns, times, offsets, say)
         rest = columns.names[1:]
     found = times.to_numpy().astype("M8[us]", copy=False)
     for name in rest:
@@ -180,25 +199,43 @@ def _check_all(table: Table, column: pl.Series, times: pl.Series) -> None:
     raise UserError(f"{where}: {shown(column[place])} is no time" + (f" as {shown(known[0])} is" if len(known) else ""))
 
 
-def _without_offsets(
-    table: Table, name: str, wall: pl.Series, offsets: pl.Series, say: Callable[[str], None]
+def _on_one_clock(
+    table: Table, columns: TimeColumns, wall: pl.Series, offsets: pl.Series, say: Callable[[str], None]
 ) -> pl.Series:
+    name = columns.names[0]
     if offsets.null_count():
         row = int(offsets.is_null().arg_max() or 0) + table.first_row
         raise UserError(
             f"{table.name}: row {row}, column '{name}': no offset from UTC, as other rows have; write all alike"
         )
-    if offsets.n_unique() == 1:
-        minutes = int(offsets[0])
-        if minutes:
-            sign, size = "-+"[minutes > 0], abs(minutes)
-            say(f"{table.name}: times stay {sign}{size // 60:02d}:{size % 60:02d} of UTC, as '{name}' has them")
+    own = _offset_said(int(offsets[0])) if offsets.n_unique() == 1 else ""
+    if own and columns.offset in ("", own):
+        if own != "Z":
+            say(f"{table.name}: times stay {own} of UTC, as '{name}' has them")
         return wall
-    if (wall.dt.time() == wall[0].time()).all():
+    if not columns.offset and _at_one_time_of_day(wall):
         say(f"{table.name}: the offset from UTC changes in '{name}'; times stay at {wall[0]:%H:%M} of their days")
         return wall
-    say(f"{table.name}: the offset from UTC changes in '{name}' (summer time); times are in UTC")
-    return wall - (offsets.cast(pl.Int64) * 60_000_000).cast(pl.Duration("us"))
+    why = f"is {own}" if own else "changes"
+    clock = "UTC" if columns.offset in ("", "Z") else f"{columns.offset} of UTC"
+    say(f"{table.name}: the offset from UTC {why} in '{name}'{'' if own else ' (summer time)'}; times are in {clock}")
+    moved = offsets.cast(pl.Int64) - _minutes(columns.offset)
+    return wall - (moved * 60_000_000).cast(pl.Duration("us"))
+
+
+def _at_one_time_of_day(wall: pl.Series) -> bool:
+    return bool((wall.dt.time() == wall[0].time()).all()) if wall[0] is not None else False
+
+
+def _offset_said(minutes: int) -> str:
+    return f"{'-+'[minutes > 0]}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "Z"
+
+
+def _minutes(offset: str) -> int:
+    if offset in ("", "Z"):
+        return 0
+    size = 60 * int(offset[1:3]) + int(offset[4:])
+    return -size if offset[0] == "-" else size
 
 
 def _dates_of_parts(table: Table, names: tuple[str, ...]) -> pl.Series:
