@@ -60,9 +60,11 @@ def experiments() -> list[Experiment]:
     ]
     found += [
         Experiment(
-            f"etth1-{model}", f"forecast {ETT} --target all --lookback 96 --horizon 96 --loss mae --model {model}"
+            f"etth1-{model}",
+            f"forecast {ETT} --target all --lookback 720 --horizon 96 --model {model} --loss mae --anchor last "
+            "--normalise on --minutes 2",
         )
-        for model in ("direct", "seq2seq", "attention", "tpa", "tcn", "segment")
+        for model in ("direct", "attention", "tpa", "tcn")
     ]
     found += [
         Experiment(
