@@ -15,13 +15,13 @@ from gatewise.tasks.forecast import LOSSES, ForecastTask, balance, forecast_all
 
 def series_of(key: str, steps: int, seed: int) -> Series:
     values = np.random.default_rng(seed).standard_normal((steps, 3)).cumsum(0)
-    values[[5, steps - 2], 1] = np.nan
+    values[[0, 1, 5, steps - 2], 1] = np.nan
     return Series(key, values, None, np.arange(2, steps + 2))
 
 
 @pytest.fixture
 def encoded() -> Encoded:
-    """Two series of which the columns b and c are forecast; two values of b are missing in each."""
+    """Two series of which the columns b and c are forecast; four values of b are missing in each, the first two too."""
     table = SeriesTable(
         "made up", ("a", "b", "c"), ("a", "b", "c"), (series_of("x", 50, 1), series_of("y", 40, 2)), None
     )
@@ -147,7 +147,7 @@ def test_a_long_validation_part_is_looked_at_here_and_there(encoded, monkeypatch
 @pytest.mark.parametrize("season", [3, 9])  # shorter and longer than what is looked back on
 def test_every_forecast_stands_beside_those_without_learning(encoded, monkeypatch, season):
     monkeypatch.setattr(forecast, "AT_ONCE", 3)
-    windows, lookback, horizon = Windows(encoded, 5, 4, "test"), 5, 4
+    windows, horizon = Windows(encoded, 5, 4, "test"), 4
     found = forecast_all(Guess(horizon, 3), windows, season)
     np.testing.assert_array_equal(found.origins, windows.origins)
     assert found.point.shape == found.truth.shape == (horizon, len(windows), 2)
@@ -158,9 +158,20 @@ def test_every_forecast_stands_beside_those_without_learning(encoded, monkeypatc
             np.testing.assert_array_equal(found.truth[h, n], encoded.targets(np.array(row + 1 + h)))
             np.testing.assert_array_equal(found.point[h, n], past[-1] + 1)
             again = past[-season + h % season]
-            line = past[-1] + (h + 1) * (past[-1] - past[-lookback]) / (lookback - 1)
+            first = encoded.starts[series] + np.array([2, 0])  # of b and of c
+            begin = np.array([encoded.targets(np.array(first[k]))[k] for k in range(2)])
+            line = past[-1] + (h + 1) * (past[-1] - begin) / (row - first)
             for name, expected in (("naive", past[-1]), ("seasonal_naive", again), ("drift", line)):
                 np.testing.assert_allclose(found.baselines[name][h, n], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_line_is_drawn_to_what_is_still_to_come(encoded):
+    windows = Windows(encoded, 1, 3, "all")
+    found = forecast_all(Guess(3), windows, 1).baselines["drift"]
+    for n, (_, origin) in enumerate(windows.origins):
+        if origin <= 2:  # nothing of b was observed before row 2
+            np.testing.assert_array_equal(found[:, n, 0], windows.batch([n]).history[-1, 0, 0].expand(3))
+    assert np.isfinite(found).all()
 
 
 def test_a_season_that_began_before_the_series_is_not_known(encoded):

@@ -93,6 +93,19 @@ class Filled:
                 found[..., n] = np.where(last < 0, 0, self.values[np.maximum(last, 0), place])
         return found
 
+    def first_observed(self, places: Sequence[int]) -> np.ndarray:
+        """(S, n) the row of the first observation of the columns ``places`` in each series; the number of all rows
+        where there is none."""
+        found = np.repeat(self.first[:, None], len(places), 1)
+        stops = [*self.first[1:], len(self.values)]
+        for n, place in enumerate(places):
+            if self.gappy[place] >= 0:
+                last = self.last[:, self.gappy[place]]
+                for series, (start, stop) in enumerate(zip(self.first, stops, strict=True)):
+                    seen = np.flatnonzero(last[start:stop] >= 0)
+                    found[series, n] = start + seen[0] if len(seen) else len(self.values)
+        return found
+
     def _taken(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
         if not places:
             return np.empty((*rows.shape, 0), dtype=np.float32)

@@ -71,13 +71,14 @@ def seasonal_naive(past: Tensor, horizon: int, season: int) -> Tensor:
     return past[[len(past) - season + step % season for step in range(horizon)]]
 
 
-def drift(past: Tensor, horizon: int, season: int = 1) -> Tensor:
+def drift(past: Tensor, horizon: int, season: int = 1, steps: Tensor | None = None) -> Tensor:
     """The line through the first and the last value, gone on with: ŷ_{T+h} = y_T + h (y_T − y_1) / (T − 1).
 
     Args:
         past: (L, B, k), without gaps.
         horizon: H, steps to forecast.
         season: is not used.
+        steps: (B, k), T − 1, how far the first value lies back; None: the past has all steps between.
 
     Returns:
         (H, B, k).
@@ -86,9 +87,10 @@ def drift(past: Tensor, horizon: int, season: int = 1) -> Tensor:
     >>> drift(torch.tensor([1.0, 9.0, 3.0]).reshape(3, 1, 1), horizon=2).flatten().tolist()
     [4.0, 5.0]
     """
-    slope = (past[-1:] - past[:1]) / max(1, len(past) - 1)
-    steps = past.new_tensor(range(1, horizon + 1)).reshape(-1, 1, 1)
-    return past[-1:] + steps * slope
+    between = max(1, len(past) - 1) if steps is None else steps.clamp(min=1)
+    slope = (past[-1:] - past[:1]) / between
+    ahead = past.new_tensor(range(1, horizon + 1)).reshape(-1, 1, 1)
+    return past[-1:] + ahead * slope
 
 
 BASELINES: Mapping[str, Callable[[Tensor, int, int], Tensor]] = {

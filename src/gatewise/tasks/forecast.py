@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gatewise.data.windows import Batch, Windows
 from gatewise.layers.forecasting import middle
-from gatewise.tasks.baselines import BASELINES
+from gatewise.tasks.baselines import BASELINES, drift, naive, seasonal_naive
 from gatewise.tasks.intervals import pinball
 from gatewise.tasks.lazy import Lazy
 
@@ -201,20 +201,35 @@ def gathered(
 ) -> Forecasts:  # fmt: skip
     """As :func:`forecast_all`, with forecasts by ``predict`` of windows' numbers and these windows."""
     numbers = np.arange(0, len(windows), stride)
-    truth, predicted = [], []
+    truth, predicted, horizon = [], [], windows.horizon
     baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
+    begins = windows.encoded.filled.first_observed(windows.encoded.preparation.target_places)
     for some in in_parts(numbers):
         batch = windows.batch(some)
-        past = _past(windows, some, batch, season)
-        for name, found in baselines.items():
-            # A line is drawn through what the model looks back on, whatever the season.
-            found.append(BASELINES[name](past if name == "seasonal_naive" else batch.history, windows.horizon, season))
+        baselines["naive"].append(naive(batch.history, horizon))
+        baselines["seasonal_naive"].append(seasonal_naive(_past(windows, some, batch, season), horizon, season))
+        ends, steps = _since(begins, windows, some, batch)
+        baselines["drift"].append(drift(ends, horizon, steps=steps))
         truth.append(batch.targets)
         predicted.append(predict(some, batch))
         if progress is not None:
             progress(len(some))
     joined = {name: torch.cat(found, 1).numpy() for name, found in baselines.items()}
     return Forecasts(windows.origins[numbers], torch.cat(truth, 1).numpy(), torch.cat(predicted, 1).numpy(), joined)
+
+
+def _since(begins: np.ndarray, windows: Windows, numbers: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The targets' first observation and their last value (2, B, k), and the steps between (B, k).
+
+    Of the whole series, and not of the lookback: a line through two values that stand close is a poor forecast.
+    """
+    last = windows.rows(numbers)[:, None]
+    first = np.minimum(begins[windows.origins[numbers, 0]], last)  # nothing observed yet: no line
+    values, places = windows.encoded.filled.values, windows.encoded.preparation.target_places
+    begin = torch.from_numpy(values[first, places])
+    steps = torch.from_numpy(last - first)
+    present = batch.history[-1]
+    return torch.stack([torch.where(steps > 0, begin, present), present]), steps
 
 
 def _past(windows: Windows, numbers: np.ndarray, batch: Batch, season: int) -> Tensor:

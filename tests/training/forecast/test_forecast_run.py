@@ -87,7 +87,7 @@ def test_the_summary_is_of_the_test_part_and_can_be_computed_again(trained):
     guesses = {
         "forecast": made["predicted"].to_numpy(), "naive": load_of[origins],
         "seasonal_naive": load_of[origins + steps - 6],
-        "drift": load_of[origins] + steps * (load_of[origins] - load_of[origins - 11]) / 11,
+        "drift": load_of[origins] + steps * (load_of[origins] - load_of[0]) / origins,
     }  # fmt: skip
     for name, guess in guesses.items():
         tree = summary["test"] if name == "forecast" else summary["baselines"][name]
