@@ -64,3 +64,12 @@ def test_a_preparation_by_series_comes_back_from_its_description():
 def test_more_series_than_there_are_are_refused():
     with pytest.raises(UserError, match="wants 5 series, and the table has 3"):
         Split.parse("3,1,1", "series").of([9, 9, 9])
+
+
+def test_a_series_for_each_part_are_numbers_and_no_shares():
+    assert [vars(cuts) for cuts in Split.parse("1,0,1", "series").of([9, 8])] == [
+        {"train": 9, "validation": 9, "test": 9}, {"train": 0, "validation": 0, "test": 8},
+    ]  # fmt: skip
+    assert Split.parse("1,0,0").cuts(9).train == 9
+    with pytest.raises(UserError, match=r"--split 1,0\.5,0: the shares add up to 1\.5"):
+        Split.parse("1,0.5,0")

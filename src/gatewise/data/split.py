@@ -56,14 +56,23 @@ class Split:
         except ValueError:
             raise wrong from None
         parts = (train, validation, test)
-        shares = max(parts) <= 1
         if not (train > 0 and validation >= 0 and test >= 0) or sum(parts) == float("inf"):
             raise wrong
-        if shares and sum(parts) > 1 + 1e-9:
-            raise UserError(f"--split {text}: the shares add up to {sum(parts):g}; want at most 1")
-        if not shares and any(part != int(part) for part in parts):
+        found = cls(parts, by)
+        if not found.shares and any(part != int(part) for part in parts):
+            if max(parts) <= 1:
+                raise UserError(f"--split {text}: the shares add up to {sum(parts):g}; want at most 1")
             raise wrong
-        return cls(parts, by)
+        return found
+
+    @property
+    def shares(self) -> bool:
+        """Whether the parts are shares; numbers of one series each, 1,1,1, add up to more than 1.
+
+        >>> Split.parse("0.7,0.1,0.2").shares, Split.parse("1,0,1").shares
+        (True, False)
+        """
+        return sum(self.parts) <= 1 + 1e-9
 
     def of(self, lengths: Sequence[int]) -> list[Cuts]:
         """Of each series, which have so many rows.
@@ -89,7 +98,7 @@ class Split:
             UserError: more rows are wanted than there are.
         """
         ends = (self.parts[0], self.parts[0] + self.parts[1], sum(self.parts))
-        if max(self.parts) <= 1:
+        if self.shares:
             ends = tuple(round(rows * share) for share in ends)
         elif ends[2] > rows:
             raise UserError(f"--split wants {ends[2]:.0f} {what}, and {whole} has {rows}; give fewer, or shares")
