@@ -1,9 +1,28 @@
-"""Small tables for the tests of forecasts."""
+"""Small tables for the tests of forecasts, and small trainings on them."""
 
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from gatewise.training import TRAININGS
+from gatewise.training.forecast_settings import ForecastSettings
+from gatewise.training.lifecycle import train
+from gatewise.training.settings import settings_from
+from gatewise.training.table_source import TableSource
+
+SMALL = {
+    "target": "load", "lookback": 12, "horizon": 4, "season": 6, "hidden": 8, "batch": 16, "epochs": 3, "threads": 1,
+    "lr": 0.01, "anchor": "last", "normalise": "off",
+}  # fmt: skip
+
+
+def settings_of(**chosen) -> ForecastSettings:
+    return settings_from(ForecastSettings, SMALL | chosen)
+
+
+def trained_on(path, folder, **chosen):
+    return train(TRAININGS["forecast"], TableSource(path), settings_of(**chosen), folder)
 
 
 def demand(rows: int = 160, start: str = "2024-01-01T00") -> pl.DataFrame:
