@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,9 @@ from gatewise import UserError
 from gatewise.data import table_of
 from gatewise.data.preparation import Roles
 from gatewise.data.windows import Windows
-from gatewise.training.prepared_table import Recorded, prepare_table
+from gatewise.training.checkpoint import write_tensors
+from gatewise.training.prepared_table import Recorded, prepare_or_recall, prepare_table
+from gatewise.training.run import Run
 from gatewise.training.table_settings import TableSettings
 
 ROLES = Roles(("y",), ("a", "wind"))
@@ -47,6 +50,19 @@ def test_nothing_after_the_training_part_is_known(row, column, gap, number, text
     second = Windows(after.encoded, 5, part="train", same_step=True)
     for name, value in vars(first.batch(range(len(first)))).items():
         np.testing.assert_array_equal(value, getattr(second.batch(range(len(second))), name))
+
+
+def test_a_run_that_was_begun_keeps_what_it_has_fitted(tmp_path):
+    begun, roles = Run(tmp_path), lambda _: ROLES
+    first = prepared(made_up())
+    other = table_of(made_up(seed=1))
+    anew = prepare_or_recall(begun, other, SETTINGS, roles)
+    assert anew.recorded == prepared(made_up(seed=1)).recorded != first.recorded
+    begun.last_file.parent.mkdir()
+    write_tensors(begun.last_file, {"weight": torch.zeros(1)}, first.recorded.to_config())
+    recalled = prepare_or_recall(begun, other, SETTINGS, roles)
+    assert recalled.recorded == first.recorded
+    np.testing.assert_array_equal(recalled.encoded.filled.values, first.recorded.read(other).encoded.filled.values)
 
 
 def test_what_is_recorded_reads_a_new_table_the_same():

@@ -149,8 +149,8 @@ def test_a_run_keeps_the_scale_that_it_was_begun_with(file, tmp_path, monkeypatc
     with pytest.raises(Killed):
         train(TRAININGS["regress"], TableSource(file), settings_of(), tmp_path / "run")
     monkeypatch.undo()
-    for name in ("prepare_table", "Linear"):  # with which it is fitted
-        monkeypatch.setattr(f"gatewise.training.regress_run.{name}", None)
+    for name in ("prepared_table.prepare_table", "regress_run.Linear"):  # with which it is fitted
+        monkeypatch.setattr(f"gatewise.training.{name}", None)
     _, summary = resume(tmp_path / "run")
     assert summary["test"] is not None
 

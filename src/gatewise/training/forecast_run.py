@@ -23,7 +23,7 @@ from gatewise.training.forecast_settings import ForecastSettings
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
-from gatewise.training.prepared_table import PreparedTable, prepare_table
+from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
 from gatewise.training.progress import Reporter
 from gatewise.training.run import Run
 from gatewise.training.table_file import write_table
@@ -54,9 +54,9 @@ class ForecastTraining:
         self, source: TableSource, settings: ForecastSettings, run: Run | None, say: Callable[[str], None]
     ) -> Job:
         table = source.read(say) if run is None else same_table(run, source, say)
-        prepared = prepare_table(
-            table, settings, lambda series: roles_of(series, settings), columns_of(settings), settings.calendar, say
-        )
+        prepared = prepare_or_recall(
+            run, table, settings, lambda found: roles_of(found, settings), columns_of(settings), settings.calendar, say
+        )  # fmt: skip
         extent = Extent.of(settings, prepared)
         train, look, test = (windows_of(prepared, extent, part) for part in ("train", "validation", "test"))
         for windows, wanted in zip((train, look, test), settings.parts().parts, strict=True):

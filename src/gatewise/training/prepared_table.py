@@ -10,6 +10,8 @@ from gatewise.data import Schema, Table
 from gatewise.data.preparation import Encoded, Preparation, Roles
 from gatewise.data.series_table import SeriesTable
 from gatewise.errors import UserError, nearest
+from gatewise.training.checkpoint import read_about
+from gatewise.training.run import Run
 from gatewise.training.table_settings import TableSettings
 
 
@@ -132,3 +134,13 @@ def prepare_table(
             f"{len(preparation.input_places)} inputs in {len(shares)} components with {sum(shares):.1%} of the variance"
         )
     return PreparedTable(Recorded(schema, preparation), series, preparation.encode(series))
+
+
+def prepare_or_recall(
+    run: Run | None, table: Table, settings: TableSettings, roles: Callable[[SeriesTable], Roles],
+    columns: tuple[str, ...] = (), calendar: bool = False, say: Callable[[str], None] = _unsaid,
+) -> PreparedTable:  # fmt: skip
+    """As :func:`prepare_table`; a run that was begun keeps what it has fitted, to the bit."""
+    if run is not None and run.last_file.exists():
+        return Recorded.from_config(read_about(run.last_file)[0]).read(table, say=say)
+    return prepare_table(table, settings, roles, columns, calendar, say)

@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewise.data import Table
 from gatewise.data.preparation import Preparation
 from gatewise.data.windows import Windows
 from gatewise.engines import which
 from gatewise.layers.regressor import Regressor
 from gatewise.tasks.regress import Linear, Predictions, RegressTask, baselines, predict_all
 from gatewise.tasks.scores import scored
-from gatewise.training.checkpoint import read_about
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
-from gatewise.training.prepared_table import PreparedTable, Recorded, prepare_table
+from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
 from gatewise.training.progress import Reporter
 from gatewise.training.regress_settings import RegressSettings
 from gatewise.training.run import Run
@@ -45,7 +43,9 @@ class RegressTraining:
         self, source: TableSource, settings: RegressSettings, run: Run | None, say: Callable[[str], None]
     ) -> Job:
         table = source.read(say) if run is None else same_table(run, source, say)
-        prepared = _prepared(table, settings, run, say)
+        prepared = prepare_or_recall(
+            run, table, settings, settings.roles, settings.columns(), settings.calendar, say
+        )  # fmt: skip
         train, look, test = (_windows(prepared, settings, part) for part in ("train", "validation", "test"))
         for windows, share in zip((train, look, test), settings.parts().parts, strict=True):
             if share:
@@ -83,13 +83,6 @@ def model_config(settings: RegressSettings, prepared: PreparedTable) -> dict[str
         "input_size": made.input_size, "target_size": len(made.target_names), "lookback": settings.window,
         **settings.model_options(made.input_size), **settings.stack(), "dropout": settings.dropout, **settings.noise(),
     }  # fmt: skip
-
-
-def _prepared(table: Table, settings: RegressSettings, run: Run | None, say: Callable[[str], None]) -> PreparedTable:
-    """A run that was begun keeps what it has fitted."""
-    if run is not None and run.last_file.exists():
-        return Recorded.from_config(read_about(run.last_file)[0]).read(table, say=say)
-    return prepare_table(table, settings, settings.roles, settings.columns(), settings.calendar, say)
 
 
 def _windows(prepared: PreparedTable, settings: RegressSettings, part: str) -> Windows:
