@@ -78,7 +78,7 @@ def test_quantiles_that_are_too_wide_are_drawn_in():
     low, high = intervals.around(np.array([-10.0, 10.0]).reshape(1, 1, 1, 2))
     np.testing.assert_allclose([low.item(), high.item()], [-1.645, 1.645], atol=0.15)
     low, high = intervals.around(np.array([0.0, 1.0]).reshape(1, 1, 1, 2))
-    assert low < high
+    assert (low.item(), high.item()) == (0.5, 0.5)  # nothing is left of it but the forecast
 
 
 def test_where_windows_are_few_all_steps_are_taken_together():
@@ -132,3 +132,18 @@ def test_bad_quantiles_are_refused(text, message):
         parse_quantiles(text)
     assert str(caught.value).startswith(message)
     assert parse_quantiles("") == ()
+
+
+def test_the_forecast_is_inside_its_interval_however_far_that_shrinks():
+    draw = np.random.default_rng(0)
+    predicted = np.sort(5 * draw.normal(size=(3, 40, 2, 3)), -1)
+    intervals = Intervals.fitted(predicted[..., 1], predicted, level=0.5)  # quantiles that stand much too far apart
+    assert (intervals.radius < 0).all()
+    low, high = intervals.around(predicted)
+    assert (low <= predicted[..., 1]).all()
+    assert (predicted[..., 1] <= high).all()
+    shrunk = predicted[..., 0] - intervals.radius[:, None], predicted[..., 2] + intervals.radius[:, None]
+    whole = (shrunk[0] <= predicted[..., 1]) & (predicted[..., 1] <= shrunk[1])
+    assert 0 < whole.mean() < 1
+    np.testing.assert_array_equal(low[whole], shrunk[0][whole])
+    np.testing.assert_array_equal(high[whole], shrunk[1][whole])

@@ -132,10 +132,12 @@ class Intervals:
         return cls(level, radius, vouched, together=True)
 
     def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The lower and the upper ends (H, N, k) around forecasts (H, N, k, q), which they never cross."""
+        """The lower and the upper ends (H, N, k) around forecasts (H, N, k, q), of which the middle one is inside."""
         low, high = (predicted[..., place] + side * self.radius[:, None] for place, side in ((0, -1), (-1, 1)))
-        # A negative radius may be more than half the distance between two quantiles.
-        return np.minimum(low, high), np.maximum(low, high)
+        # A negative radius may be more than half the distance between two quantiles, or leave the forecast outside.
+        count = predicted.shape[-1]
+        middle = predicted[..., (count - 1) // 2 : count // 2 + 1].mean(-1)
+        return np.minimum(low, middle), np.maximum(high, middle)
 
     def to_config(self) -> dict[str, Any]:
         """As plain numbers, for a file's metadata."""
