@@ -23,7 +23,7 @@ from typing import Any
 ETT = "series/ETTh1.csv --split 8640,2880,2880"
 SEGMENT = (
     f"{ETT} --target all --lookback 720 --model segment --hidden 128 --dropout 0.3 --weight-decay 0.1 --loss mae "
-    "--weigh equal --anchor none --normalise off --keep last --patience 0"
+    "--weigh equal --anchor none --normalise off --patience 0"
 )
 
 
