@@ -2,8 +2,7 @@
 
 Each experiment is a command of ``gatewise``, printed before it runs; what is printed after it is from its
 ``summary.json``: the test part, which no training was fitted to or chosen by. The settings written here are another
-matter: the epochs of the experiments ``etth1-long-*``, and that they keep their last weights, were chosen with the test
-part in view.
+matter: those of the experiments ``etth1-long-*`` were chosen with the test part in view.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The classifier of sequences against its formulas in NumPy: poolings, unequal lengths, both directions, dropout."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,11 @@ LENGTHS = [5, 1, 3]
 @pytest.fixture
 def outputs():
     return torch.randn(5, 3, 4, dtype=torch.float64)
+
+
+def members(model: SequenceClassifier) -> list[Any]:
+    """Its networks, whose parts are not told by the type of a list of modules."""
+    return list(model.members)
 
 
 def by_hand(pooling: Pooling, outputs: np.ndarray, lengths: list[int]) -> np.ndarray:
@@ -64,10 +71,10 @@ def test_logits_are_those_of_torch_nn():
     torch.manual_seed(0)
     model = SequenceClassifier(3, 4, "gru", 6, bidirectional=True, pooling="last", engine="eager")
     peer = torch.nn.GRU(3, 6, bidirectional=True)
-    peer.load_state_dict(model.members[0].layers.state_dict())
+    peer.load_state_dict(members(model)[0].layers.state_dict())
     x = torch.randn(7, 2, 3)
     _, final = peer(x)
-    wanted = torch.cat([final[0], final[1]], -1) @ model.members[0].head.weight.T + model.members[0].head.bias
+    wanted = torch.cat([final[0], final[1]], -1) @ members(model)[0].head.weight.T + members(model)[0].head.bias
     torch.testing.assert_close(model(x, torch.tensor([7, 7])), wanted, atol=1e-6, rtol=1e-5)
 
 
@@ -83,7 +90,7 @@ def test_attention_weights_add_up_to_one_and_gradients_agree_with_differences():
 def test_a_channel_is_dropped_for_a_whole_sequence_while_training():
     model = SequenceClassifier(50, 2, "rnn", 3, channel_dropout=0.4, engine="eager")
     seen = []
-    model.members[0].layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    members(model)[0].layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     x, lengths = torch.ones(6, 20, 50), torch.full((20,), 6)
     model(x, lengths)
     model.eval()(x, lengths)
@@ -96,7 +103,7 @@ def test_a_channel_is_dropped_for_a_whole_sequence_while_training():
 def test_the_probability_of_several_members_is_the_mean_of_theirs():
     model = SequenceClassifier(2, 4, hidden_size=3, members=3, engine="eager").eval()
     x, lengths = torch.randn(5, 6, 2), torch.tensor([5, 2, 5, 1, 3, 4])
-    each = [member(x, lengths) for member in model.members]
+    each = [member(x, lengths) for member in members(model)]
     assert not torch.equal(each[0], each[1])  # they begin apart
     wanted = torch.stack([logits.softmax(-1) for logits in each]).mean(0)
     torch.testing.assert_close(model(x, lengths).softmax(-1), wanted)
@@ -106,7 +113,7 @@ def test_the_probability_of_several_members_is_the_mean_of_theirs():
 def test_noise_is_added_while_training_anew_for_every_member():
     model = SequenceClassifier(3, 2, "rnn", 3, members=2, input_noise=0.5, engine="eager")
     seen = []
-    for member in model.members:
+    for member in members(model):
         member.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     x, lengths = torch.ones(50, 40, 3), torch.full((40,), 50)
     model(x, lengths)
