@@ -140,6 +140,14 @@ def test_values_are_those_of_whole_generations(study, clerk):
     assert [a.state for a in seen.done.values()] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED]
 
 
+def test_of_two_that_finished_a_slot_the_first_counts(study, clerk):
+    """It cannot be, and if it is, everybody sees the same."""
+    for value in (2.0, 1.0):
+        done = {"state": TrialState.COMPLETE, "value": value, "user_attrs": {"slot": 0, "worker": "elsewhere/1/1.0"}}
+        study.add_trial(optuna.create_trial(**done))
+    assert clerk.look().values(range(1)) == [2.0]
+
+
 def test_random_slots_have_numbers_of_their_own():
     """Whatever came before, slot 5 has the same settings, and others than slot 6."""
 

@@ -1,6 +1,7 @@
 """The search in one process and in several: none lost, none doubled, the same swarm after a kill."""
 
 import math
+import sqlite3
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +19,7 @@ from gatewise.training.tune.ranges import Range
 from gatewise.training.tune.results import best_of, rows_of
 from gatewise.training.tune.samplers import SwarmSampler, check_swarm
 from gatewise.training.tune.search import Onlooker, Outcome, search
+from gatewise.training.tune.storage import open_storage
 
 
 def simply(place, look) -> Outcome:
@@ -119,11 +121,11 @@ def test_hopeless_trials_are_stopped_and_their_last_value_stands(study_of, kind)
     seen: dict[int, list[float]] = {}
 
     def objective(place, look):
-        level = 10.0 if place.slot in (6, 8) else 1.0 + 0.01 * place.slot
         for count in range(looks):
-            seen.setdefault(place.slot, []).append(level + 1 / (count + 1))
-            look(seen[place.slot][-1])
-        return Outcome(level)
+            loss = 10.0 + count if place.slot in (6, 8) else 1 + 0.01 * place.slot + 1 / (count + 1)
+            seen.setdefault(place.slot, []).append(loss)
+            look(loss)
+        return Outcome(min(seen[place.slot]))
 
     rows = rows_of(search(study_of(plan), plan, 9, objective, looks))
     pruned = [row.trial - 1 for row in rows if row.state == "pruned"]
@@ -132,7 +134,7 @@ def test_hopeless_trials_are_stopped_and_their_last_value_stands(study_of, kind)
     for slot in (6, 8):
         # A quarter of the looks are free: the third is the first to be weighed.
         assert len(seen[slot]) == 3
-        assert rows[slot].value == seen[slot][-1] == 10 + 1 / 3
+        assert rows[slot].value == seen[slot][-1] == 12
     best = best_of(rows)
     assert best is not None
     assert best.trial == 1
@@ -145,7 +147,7 @@ def test_the_last_look_prunes_nothing(study_of):
     plan = plan_of("random", prune=True)
 
     def objective(place, look):
-        for value in (1.0, 1.0, 1.0, 1.0 + place.slot):
+        for value in (20.0, 20.0, 20.0, 1.0 + place.slot):
             look(value)
         return Outcome(1.0 + place.slot)
 
@@ -204,7 +206,7 @@ def begun(log: Path) -> list[int]:
 
 
 def wait_for(log: Path, count: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while len(begun(log)) < count:
         assert time.monotonic() < end, begun(log)
         time.sleep(0.02)
@@ -213,13 +215,13 @@ def wait_for(log: Path, count: int) -> None:
 @pytest.mark.parametrize(("kind", "file"), [("pso", "study.db"), ("pso", "study.journal"), ("random", "study.db")])
 def test_processes_share_a_search_and_one_is_killed(study_of, start_search, tmp_path, kind, file):
     """Two begin at the same moment, one is killed in a trial, a third comes. None is lost, none is done twice."""
-    trials, log = 14, tmp_path / "log.txt"
+    trials, log = 12, tmp_path / "log.txt"
     one, two = (start_search(str(tmp_path / file), kind, trials, 0.1) for _ in range(2))
     wait_for(log, 6)
     one.kill()
     three = start_search(str(tmp_path / file), kind, trials, 0.1)
     for process in (two, three):
-        process.join(60)
+        process.join(240)  # on a machine that is busy with other things
         assert process.exitcode == 0
     plan = plan_of(kind)
     ledger = read(open_study(plan, str(tmp_path / file), "a study"))
@@ -255,6 +257,18 @@ def test_a_study_of_something_else_is_refused(study_of, change, message):
     with pytest.raises(UserError, match=message):
         study_of(replace(plan_of("pso"), **change))
     study_of(replace(plan_of("pso"), settings={"threads": 2}, data={"path": "/elsewhere"}))
+
+
+def test_what_one_process_reads_before_it_writes_no_other_changes_meanwhile(tmp_path):
+    """SQLite by itself would let another in between the reading and the writing."""
+    storage = open_storage(str(tmp_path / "study.db"))
+    other = sqlite3.connect(tmp_path / "study.db", timeout=0)
+    with storage.engine.begin() as reading:  # type: ignore[attr-defined]
+        reading.exec_driver_sql("SELECT * FROM trials").all()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM trials")
+    other.execute("DELETE FROM trials")
+    other.close()
 
 
 def test_storages_that_cannot_be_used(tmp_path):
