@@ -17,9 +17,7 @@ from gatewise.training.tune.samplers import sampler_for
 
 @pytest.fixture
 def study(study_of):
-    study = study_of(plan_of("random"))
-    study.sampler = optuna.samplers.RandomSampler(0)
-    return study
+    return study_of(plan_of("random"))
 
 
 @pytest.fixture
@@ -50,16 +48,15 @@ def test_the_slot_of_a_dead_process_is_tried_again_with_its_settings(study, star
     process = start_process(lambda: (tmp_path / "worker").write_text(worker.this_worker()))
     process.join()
     dead = (tmp_path / "worker").read_text()
-    attempt = Clerk(study, RANGES, dead).take(read(study), 0)
+    attempt = Clerk(study, RANGES, dead).take(read(study), 0, optuna.samplers.RandomSampler(0))
     assert attempt is not None
     tried = Clerk(study, RANGES, dead).settings(attempt)
     clerk = Clerk(study, RANGES)
-    study.sampler = optuna.samplers.RandomSampler(99)  # would draw others
     assert 0 in read(study).taken
     seen = clerk.look()
     assert 0 not in seen.taken
     assert states(study) == [(0, "FAIL", ledger.DIED)]
-    again = clerk.take(seen, 0)
+    again = clerk.take(seen, 0, optuna.samplers.RandomSampler(99))  # would draw others
     assert again is not None
     assert clerk.settings(again) == tried
     assert set(tried) == {"lr", "hidden", "dropout"}
@@ -158,8 +155,7 @@ def test_random_slots_have_numbers_of_their_own():
             attempt = clerk.take(clerk.look(), 100 + done)
             assert attempt is not None
             clerk.complete(attempt, 0.0)
-        study.sampler = sampler_for("random", RANGES, 0, 3, slot)
-        attempt = clerk.take(clerk.look(), slot)
+        attempt = clerk.take(clerk.look(), slot, sampler_for("random", RANGES, 0, 3, slot))
         assert attempt is not None
         return clerk.settings(attempt)
 

@@ -64,6 +64,21 @@ def test_pso_finds_more_than_random_search_with_as_many_trials(study_of):
     assert sum(g > 0 for g in gained) >= 2
 
 
+def test_tpe_learns_from_what_was_found(study_of):
+    """Its first ten trials are drawn at random; those that come then lie nearer the best."""
+    gained = []
+    for seed in range(3):
+        plans = {kind: replace(plan_of(kind), seed=seed) for kind in ("tpe", "random")}
+        rows = {
+            kind: rows_of(search(study_of(plan, f"{kind}{seed}"), plan, 30, simply)) for kind, plan in plans.items()
+        }
+        values = {kind: [row.value for row in found] for kind, found in rows.items()}
+        assert values["tpe"][:10] == values["random"][:10]
+        gained.append(sum(map(math.log, values["random"][15:])) - sum(map(math.log, values["tpe"][15:])))
+    assert all(g > 0 for g in gained)
+    assert sum(gained) / 3 / 15 > 0.5
+
+
 def test_an_interrupted_trial_is_tried_again(study_of):
     plan = plan_of("pso")
     stops = iter([2, 5, 5])

@@ -20,6 +20,7 @@ from gatewise.training.tune.worker import Watchman, is_dead, this_worker
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
 SLOT, WORKER, BEAT, NOTE = "slot", "worker", "beat", "note"
@@ -106,8 +107,8 @@ class Clerk:
                 self._end(attempt._trial_id, self._states.COMPLETE, math.inf, f"{DIED} {_MOST_DEATHS} times")
         return read(self.study) if dead else ledger
 
-    def take(self, ledger: Ledger, slot: int) -> Trial | None:
-        """Begin an attempt at a slot; None if another process was faster."""
+    def take(self, ledger: Ledger, slot: int, sampler: BaseSampler | None = None) -> Trial | None:
+        """Begin an attempt at a slot, which the sampler draws the settings of; None if another process was faster."""
         optuna = need("optuna")
         earlier = ledger.settings_of(slot, [r.name for r in self.ranges])
         template = optuna.create_trial(
@@ -116,7 +117,11 @@ class Clerk:
             system_attrs={"fixed_params": earlier} if earlier else {},
         )
         key = self._storage.create_new_trial(self.study._study_id, template)
-        attempt = optuna.trial.Trial(self.study, key)
+        # Anew, since a study that is open shows its samplers the trials that it had when it was opened.
+        study = optuna.load_study(
+            study_name=self.study.study_name, storage=self._storage, sampler=sampler, pruner=self.study.pruner
+        )
+        attempt = optuna.trial.Trial(study, key)
         now = read(self.study)
         rivals = [a for a in now.running if a.user_attrs[SLOT] == slot and a.number < attempt.number]
         if rivals or slot in now.done:
@@ -125,7 +130,7 @@ class Clerk:
         return attempt
 
     def settings(self, attempt: Trial) -> dict[str, Any]:
-        """Those of an attempt: an earlier one's, or what the study's sampler says."""
+        """Those of an attempt: an earlier one's, or what the sampler says."""
         return {r.name: _suggested(attempt, r) for r in self.ranges}
 
     def beat(self, attempt: Trial, count: int) -> None:

@@ -91,6 +91,8 @@ def search(
         Interrupted: Ctrl-C or SIGTERM; likewise.
     """
     optuna = need("optuna")
+    from gatewise.training.tune.samplers import sampler_for
+
     onlooker = onlooker or Onlooker()
     if plan.prune:
         warmup = math.ceil(_SHARE_BEFORE_PRUNING * looks)
@@ -108,7 +110,8 @@ def search(
             onlooker.waiting(ledger)
             time.sleep(SECONDS_BETWEEN_LOOKS)
             continue
-        attempt = clerk.take(ledger, slot)
+        sampler = sampler_for(plan.search, plan.ranges, plan.particles, plan.seed, slot)
+        attempt = clerk.take(ledger, slot, sampler)
         if attempt is not None:
             _carry_out(clerk, attempt, slot, plan, objective, looks, onlooker)
 
@@ -127,8 +130,6 @@ def _carry_out(
     clerk: Clerk, attempt: Trial, slot: int, plan: Plan, objective: Objective, looks: int, onlooker: Onlooker
 ) -> None:
     """Try a slot that was taken. Whatever happens, the attempt is closed."""
-    from gatewise.training.tune.samplers import sampler_for
-
     lost = need("optuna").exceptions.UpdateFinishedTrialError
     note, started, seen = INTERRUPTED, time.perf_counter(), []
 
@@ -144,7 +145,6 @@ def _carry_out(
         return {"seconds": round(time.perf_counter() - started, 2)}
 
     try:
-        clerk.study.sampler = sampler_for(plan.search, plan.ranges, plan.particles, plan.seed, slot)
         with Beating(lambda count: clerk.beat(attempt, count)):
             place = Place(slot, attempt.number, clerk.settings(attempt))
             clerk.note(attempt, **onlooker.begun(place))
