@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from gatewise.errors import UserError
 
@@ -66,6 +65,8 @@ class Projection:
         Raises:
             UserError: more components than columns or rows; rows that do not vary.
         """
+        from sklearn.decomposition import PCA
+
         count, columns = rows.shape
         if wanted >= 1 and wanted > min(count, columns):
             raise UserError(f"--pca {wanted}: the inputs have {columns} columns and {count} training rows; want fewer")

@@ -8,11 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.examples import Examples
 
@@ -76,6 +71,8 @@ def baselines(
     Yields:
         a baseline's name and its predictions, (n,) numbers of classes by the names of ``test``.
     """
+    from sklearn.exceptions import ConvergenceWarning
+
     commonest = int(np.bincount(train.classes).argmax())
     yield "majority", {name: np.full(len(part), commonest) for name, part in test.items()}
     projected = train.encoded.preparation.projection is not None
@@ -91,6 +88,12 @@ def baselines(
 
 
 def _models(seed: int) -> Iterator[tuple[str, Any]]:
+    # Not above: scikit-learn takes a second to start, and few commands want it.
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     yield "logistic_regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     yield "random_forest", RandomForestClassifier(TREES, random_state=seed % (1 << 32))
 

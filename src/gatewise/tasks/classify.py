@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
 from gatewise.data.examples import Batch, Examples
@@ -141,6 +140,8 @@ def scores(
     >>> found["accuracy"], round(found["macro_f1"], 4), found["confusion"]
     (0.75, 0.7333, [[1, 1], [0, 2]])
     """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     left = np.array([place for place, name in enumerate(classes) if name not in without])
     kept = np.isin(truth, left)
     truth, predicted = truth[kept], predicted[kept]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.linear_model import Ridge
 from torch import nn
 
 from gatewise.data.windows import Windows
@@ -93,6 +92,8 @@ def _ridge(rows: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float]:
     known = ~np.isnan(truth)
     if not known.any():
         return np.zeros(rows.shape[1]), 0.0
+    from sklearn.linear_model import Ridge
+
     # In double precision: squares of columns that all but agree differ in the last digits.
     fitted = Ridge(_RIDGE).fit(rows[known].astype(np.float64), truth[known].astype(np.float64))
     return np.asarray(fitted.coef_), float(fitted.intercept_)
