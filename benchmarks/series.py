@@ -79,10 +79,10 @@ def experiments() -> list[Experiment]:
     return [
         *found,
         Experiment("airline", "forecast series/airline_passengers.csv --horizon 12", "not worse than seasonal naive"),
-        Experiment("sunspots", "forecast series/monthly_sunspots.csv --lookback 132 --horizon 12"),
+        Experiment("sunspots", "forecast series/monthly_sunspots.csv --lookback 132 --horizon 12 --minutes 1"),
         Experiment("etth1-regress", f"regress {ETT} --inputs HUFL,HULL,MUFL,MULL --targets LUFL,LULL,OT"),
         Experiment(
-            "vowels", "classify sequences/JapaneseVowels_TRAIN.ts --test sequences/JapaneseVowels_TEST.ts",
+            "vowels", "classify sequences/JapaneseVowels_TRAIN.ts --test sequences/JapaneseVowels_TEST.ts --epochs 100",
             "accuracy at least 0.97",
         ),
         *tennessee_eastman(),
