@@ -55,9 +55,7 @@ def test_training_tells_every_class_and_the_baselines(run):
         words = {"majority": "majority class", "": "this network"}.get(name, name.replace("_", " "))
         one = summary["baselines"][name] if name else summary["test"]
         assert f"{words:26}{one['accuracy']:8.3f}  {one['macro_f1']:8.3f}\n" in answer.out
-    assert (
-        "train: 2 classes, 2 channels, given as values; 16 recordings to learn, 4 to choose the weights" in answer.err
-    )
+    assert "train: 2 classes, 2 channels, given as values; 16 recordings to learn, 4 for validation, 12" in answer.err
     with Image.open(folder / "confusion.png") as picture:
         assert picture.size[0] > 300
     assert "macro-F1" in (folder / "confusion.svg").read_text()

@@ -163,6 +163,13 @@ def test_nothing_of_the_later_parts_reaches_the_scale(folder, tmp_path):
     assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
 
 
+def test_classes_can_be_left_out_altogether(source, tmp_path):
+    settings = settings_of(onset=20, leave_out="swing", epochs=1)
+    _, summary = train(TRAININGS["classify"], source, settings, tmp_path / "run")
+    assert summary["classes"] == ["ok", "shift"]
+    assert summary["examples"] == {"train": 2 * 43, "test": 2 * 45, "validation": 2 * 7}
+
+
 def test_predicting_gives_the_run_s_own_predictions(trained, folder):
     run, _ = trained
     model = load(run.folder)
@@ -214,7 +221,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
     _, summary = train(TRAININGS["classify"], RecordingsSource(folder, "0.2"), settings, tmp_path / "windows")
     # of 60 and 50 rows the last 12 and 10 are measured, of the rest the last fifth chooses
     assert summary["examples"] == {"train": 3 * (33 + 27), "test": 3 * (7 + 5), "validation": 3 * (5 + 3)}
-    settings = settings_of(normal="", epochs=1, window=-1, heldout=0.0, patience=0)
+    settings = settings_of(normal="", epochs=1, window=-1, heldout=0.0)
     run, summary = train(TRAININGS["classify"], RecordingsSource(folder, "0.5"), settings, tmp_path / "whole")
     assert summary["examples"] == {"train": 3, "test": 3}
     assert summary["window"] == 0
@@ -228,7 +235,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
         ("?test*", {"report_without": "shfit"}, "--report-without shfit: no such class; did you mean 'shift'?"),
         ("?test*", {"report_without": "shift,swing"}, "--report-without shift,swing: leaves fewer than two classes"),
         ("?test*", {"window": 49}, ", 0learn_ok.dat: 48 of its 60 rows are in the training part, and a window has 49"),
-        ("?test*", {"heldout": 0, "patience": 0, "window": 55}, ", 0test_ok.dat: has 50 rows, and a window has 55"),
+        ("?test*", {"heldout": 0, "window": 55}, ", 0test_ok.dat: has 50 rows, and a window has 55"),
         ("?test*", {"label_from": ""}, "where are the labels? give --label-from"),
         ("?test*", {"onset": 51}, "0test_ok.dat has 50 rows only"),
         ("?test*", {"window": -1, "stride": 2}, "--stride 2: whole recordings are classified; give --window too"),
@@ -243,9 +250,11 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
         ("?test*", {"pca": "3"}, "--pca 3: the inputs have 2 columns"),
         ("?test*", {"pooling": "lsat"}, "--pooling lsat: did you mean 'last'?"),
         ("?test*", {"normal": "", "onset": 3}, "--onset 3: say which label is normal"),
+        ("?test*", {"leave_out": "swong"}, "--leave-out swong: no such class in"),
+        ("?test*", {"leave_out": "shift,swing"}, "one class only to learn, 'ok'"),
         ("?test*", {"series": "s", "label_from": ""}, "--series s: is of a table"),
         ("?test*", {"label": "s"}, "--label is of a table and --label-from of a folder"),
-        ("?test*", {"heldout": 0}, "--patience 8: nothing is held out to look at; give --heldout above"),
+        ("?test*", {"heldout": 0, "patience": 8}, "--patience 8: nothing is held out to look at; give --heldout above"),
     ],
     ids=str,
 )  # fmt: skip

@@ -84,13 +84,13 @@ def _introduction(source: AnySource, settings: ClassifySettings, prepared: Prepa
     components = f", in {made.projection.size} principal components" if made.projection else ""
     lines = [
         f"{source.name}: {len(prepared.classes)} classes, {made.channels} channels{components}, given as "
-        f"{', '.join(made.features)}; {train:,} {what} to learn, {validation:,} to choose the weights, {test:,} to "
+        f"{', '.join(made.features)}; {train:,} {what} to learn, {validation:,} for validation, {test:,} to "
         f"measure; {settings.cell}, {settings.layers} x {settings.hidden} units"
     ]
     if prepared.window:
         lines.append("a window has the label of its last row")
     if not validation:
-        lines.append("nothing is held out to choose the weights: the last ones are kept")
+        lines.append("nothing is held out: how good it is, is known of the test part alone")
     return lines
 
 

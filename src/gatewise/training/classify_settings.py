@@ -24,15 +24,18 @@ STEPS = 60
 class ClassifySettings(NetworkSettings):
     """Everything that decides a run of ``gatewise train classify``, besides where the data lie."""
 
-    batch: int = setting(32, "Sequences or windows of a batch", positive=True)
+    batch: int = setting(64, "Sequences or windows of a batch", positive=True)
     lr: float = setting(0.003, "Peak learning rate", positive=True)
     weight_decay: float = setting(0.01, "Of AdamW")
     heldout: float = setting(
         0.2, "Share of the training part that chooses the weights: the ends of its recordings, or, of whole ones, the "
         "last of each class", "Data", share=True,
     )  # fmt: skip
-    evaluations: int = setting(30, "Looks at what is held out on the way", positive=True)
-    patience: int = setting(8, "Stop after so many looks without a gain; 0: never")
+    minutes: float = setting(1.0, "Wall-clock budget")
+    evaluations: int = setting(10, "Looks at what is held out on the way", positive=True)
+    keep: str = setting(
+        "last", "Which weights the run is left with, `last` or `best` (by validation loss)", choices=("best", "last")
+    )
     hidden: int | str = setting(
         64, "Units of a layer, or `64,32`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
     )
@@ -71,6 +74,7 @@ class ClassifySettings(NetworkSettings):
     normal: str = setting("", "The label of normal operation: all others are faults", "Data", default="none")
     sheet: str = setting("", "Of an Excel file, by name", "Data", default="the only one")
     onset: int = setting(0, "First rows of every test recording that are normal, whatever its label", "Data")
+    leave_out: str = setting("", "Classes whose recordings are left out, as `a,b`", "Data", default="none")
     window: int = setting(
         AUTO, "Rows of a window", "Data", positive=True, most=1 << 20, apart=AUTO,
         default=f"whole recordings; where labels change within one, {STEPS}",
@@ -95,7 +99,7 @@ class ClassifySettings(NetworkSettings):
     )  # fmt: skip
     alarm: int = setting(3, "Windows in a row that raise an alarm", "Data", positive=True, most=1 << 20)
     report_without: str = setting(
-        "", "Classes without which the figures are given too, with commas between", "Data", default="none"
+        "", "Classes without which the figures are given too, as `a,b`", "Data", default="none"
     )
     baseline_features: str = setting(
         "summary", "What the baselines are given: `summary` (seven figures an input) or `flat` (all values)",
@@ -104,7 +108,7 @@ class ClassifySettings(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for read in (self.components, lambda: self.columns, lambda: self.without):
+        for read in (self.components, lambda: self.columns, lambda: self.without, lambda: self.left_out):
             read()
         if self.features:
             parse_features(self.features)
@@ -129,6 +133,11 @@ class ClassifySettings(NetworkSettings):
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that are learned from; none where all others are."""
         return names_in(self.inputs)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The classes whose recordings are not used."""
+        return names_in(self.leave_out, "--leave-out")
 
     @property
     def without(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gatewise.data.recordings import read_recordings
 from gatewise.data.sequences import Recording, Sequences
 from gatewise.data.tables import read_table
 from gatewise.data.ts_file import read_ts
-from gatewise.errors import UserError
+from gatewise.errors import UserError, nearest
 from gatewise.training.classify_settings import AUTO, STEPS, ClassifySettings
 from gatewise.training.run import Run
 
@@ -160,7 +160,16 @@ def read_labelled(path: Path, settings: ClassifySettings, say: Say, like: Sequen
         wanted = r"--label-from 'd(\d\d)', the label in a file's name" if path.is_dir() else "--label COLUMN"
         raise UserError(f"{path}: where are the labels? give {wanted}")
     found.check_values(infinite_only=settings.missing != "error")
-    return found
+    return _kept(found, settings.left_out)
+
+
+def _kept(found: Sequences, left_out: Sequence[str]) -> Sequences:
+    """The recordings without any of these labels."""
+    for name in left_out:
+        if name not in found.labels():
+            raise UserError(f"--leave-out {name}: no such class in {found.name}; {nearest(name, found.labels())}")
+    kept = tuple(one for one in found if not set(one.labels.tolist()) & set(left_out))
+    return replace(found, recordings=kept) if left_out else found
 
 
 def _share(test: str) -> float | None:
