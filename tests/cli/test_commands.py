@@ -13,7 +13,7 @@ from gatewise.training import learner, load_text_run
 COMMANDS = {
     (): [
         "train", "resume", "generate", "evaluate", "predict", "backtest", "sample", "reconstruct", "interpolate",
-        "compare", "probe", "cells", "explain", "doctor", "--version",
+        "compare", "probe", "tune", "cells", "explain", "doctor", "--version",
     ],
     ("compare",): ["text"],
     ("compare", "text"): [
@@ -24,7 +24,8 @@ COMMANDS = {
         "--cell", "--task", "--length", "--chrono", "--steps", "--minutes", "--hidden", "--batch", "--lr", "--clip",
         "--seed", "--threads", "--cell-file", "--out", "--json", "--quiet",
     ],
-    ("train",): ["text", "frames", "autoencode", "forecast"],
+    ("tune",): ["text", "frames", "autoencode", "forecast", "regress", "classify"],
+    ("train",): ["text", "frames", "autoencode", "forecast", "regress", "classify"],
     ("train", "text"): [
         "--cell", "--cell-file", "--layers", "--hidden", "--embedding", "--batch", "--steps", "--lr", "--epochs",
         "--minutes", "--recipe", "--engine", "--seed", "--out", "--heldout", "--tokens", "--encoding", "--clean",

@@ -350,7 +350,7 @@ CONFIGS = {
     "not UTF-8": (lambda text: (text + "# \udcff").encode("utf-8", "surrogateescape"), "cannot be read"),
     "empty": (lambda text: "", "no format and task"),
     "no task": (lambda text: text.replace('task = "text"\n', ""), "no format and task"),
-    "another task": (lambda text: text.replace('task = "text"', 'task = "forecast"'), "task 'forecast'"),
+    "another task": (lambda text: text.replace('task = "text"', 'task = "translate"'), "task 'translate'"),
     "no settings": (lambda text: text.split("[settings]")[0], "settings"),
     "no data": (lambda text: text.replace("[data]", "[date]"), "data"),
     "settings a word": (lambda text: 'settings = "none"\n' + text.split("[settings]")[0], "settings"),
