@@ -14,7 +14,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-all: .venv/.ready-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
+	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
 check: .venv/.ready-dev
 	$(BIN)/ruff check .

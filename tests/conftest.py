@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
 import torch
 
@@ -26,6 +27,10 @@ from gatewise.engines.native.cache import why_off
 # Kernels of the tests lie in a folder of their own. In them, memory that nobody has written is filled with NaN.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
 os.environ.setdefault("GATEWISE_CXXFLAGS", "-DGATEWISE_POISON")
+
+# `make test` tries the same examples every time, so that it says something of a change; `make test-all` draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
