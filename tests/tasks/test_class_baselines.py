@@ -6,6 +6,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from gatewise.data.channel_features import MOVING, PLAIN
 from gatewise.data.examples import Examples, SequencePreparation
 from gatewise.data.sequences import Recording
 from gatewise.tasks import class_baselines
@@ -22,8 +23,8 @@ def recordings(count: int) -> list[Recording]:
     return some
 
 
-def examples(some: list[Recording], pca: int | None = None) -> Examples:
-    preparation = SequencePreparation.fitted(some, kind="standard", pca=pca)
+def examples(some: list[Recording], pca: int | None = None, features: tuple[str, ...] = PLAIN) -> Examples:
+    preparation = SequencePreparation.fitted(some, kind="standard", features=features, pca=pca)
     return Examples.over(some, preparation, ["0", "1", "2"], window=0)
 
 
@@ -74,9 +75,10 @@ def test_predictions_are_scikit_learns_on_the_same_examples(train):
     assert set(found["majority"]["test"]) == {0}
 
 
-def test_beside_principal_components_the_channels_themselves_are_tried_too(train):
+@pytest.mark.parametrize("given", [PLAIN, MOVING])
+def test_beside_principal_components_the_channels_themselves_are_tried_too(train, given):
     some = recordings(40)
-    projected, plain = examples(some, pca=1), examples(some)
+    projected, plain = examples(some, 1, given), examples(some, None, given)
     found = dict(baselines(projected, {"test": projected}, "summary", seed=0))
     assert list(found) == [
         "majority", "logistic_regression", "random_forest", "logistic_regression_pca", "random_forest_pca",

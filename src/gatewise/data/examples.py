@@ -81,13 +81,26 @@ class SequencePreparation:
         made = cls(missing, kind, _fitted_scale([one.values for one in train], kind), tuple(features))
         if pca is not None:
             made = made._projected(train, pca)
-        if made.features == PLAIN:
-            return made
-        encoded, count = made.encode(train), len(made.features)
-        places = itertools.pairwise(encoded.starts)
-        derived = [encoded.seen(np.arange(start, stop)[:, None])[:, 0] for start, stop in places]
-        width = count * (made.channels if made.projection is None else made.projection.size)
-        return replace(made, feature_scale=_fitted_scale([one[:, :width] for one in derived], kind))
+        return made._with_feature_scale(made.encode(train))
+
+    def _with_feature_scale(self, train: EncodedRecordings) -> SequencePreparation:
+        """The scale of the features that these recordings, encoded without one, have; none of plain values."""
+        if self.features == PLAIN:
+            return self
+        places = itertools.pairwise(train.starts)
+        derived = [train.seen(np.arange(start, stop)[:, None])[:, 0] for start, stop in places]
+        width = len(self.features) * (self.channels if self.projection is None else self.projection.size)
+        return replace(self, feature_scale=_fitted_scale([one[:, :width] for one in derived], self.kind))
+
+    def unprojected(self, train: EncodedRecordings) -> SequencePreparation:
+        """The same without principal components: what :meth:`fitted` gives for ``pca=None``.
+
+        Args:
+            train: the recordings that this was fitted to, and nothing else; the features of channels have another scale
+                than those of components.
+        """
+        plain = replace(self, projection=None, component_scale=None, feature_scale=None)
+        return plain._with_feature_scale(replace(train, preparation=plain))
 
     def _projected(self, train: Sequence[Recording], pca: float | int) -> SequencePreparation:
         rows = np.concatenate([one.values for one in train])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.data.examples import Examples
+from gatewise.data.examples import Examples, SequencePreparation
 
 _AT_ONCE = 512
 
@@ -75,9 +75,11 @@ def baselines(
 
     commonest = int(np.bincount(train.classes).argmax())
     yield "majority", {name: np.full(len(part), commonest) for name, part in test.items()}
-    projected = train.encoded.preparation.projection is not None
-    for ending in ("", "_pca") if projected else ("",):
-        learned, parts = (train, test) if ending else (_plain(train), {n: _plain(part) for n, part in test.items()})
+    given = {"": train.encoded.preparation}
+    if given[""].projection is not None:
+        given = {"": given[""].unprojected(train.encoded), "_pca": given[""]}
+    for ending, preparation in given.items():
+        learned, parts = _with(train, preparation), {name: _with(part, preparation) for name, part in test.items()}
         x, inputs = features(learned, kind), {name: features(part, kind) for name, part in parts.items()}
         for name, model in _models(seed):
             check()
@@ -98,9 +100,5 @@ def _models(seed: int) -> Iterator[tuple[str, Any]]:
     yield "random_forest", RandomForestClassifier(TREES, random_state=seed % (1 << 32))
 
 
-def _plain(examples: Examples) -> Examples:
-    """The same without principal components."""
-    encoded = examples.encoded
-    return replace(
-        examples, encoded=replace(encoded, preparation=replace(encoded.preparation, projection=None))
-    )  # fmt: skip
+def _with(examples: Examples, preparation: SequencePreparation) -> Examples:
+    return replace(examples, encoded=replace(examples.encoded, preparation=preparation))
