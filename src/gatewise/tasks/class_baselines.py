@@ -53,9 +53,10 @@ def _summary(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def baselines(
-    train: Examples, test: Mapping[str, Examples], kind: str, seed: int, check: Callable[[], None] = lambda: None
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The predictions of each baseline, one after the other.
+    train: Examples, test: Mapping[str, Examples], classes: int, kind: str, seed: int,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:  # fmt: skip
+    """What each baseline holds for how probable, one after the other.
 
     ``majority`` is the commonest class of the training part; ``logistic_regression`` and ``random_forest`` (100 trees)
     are scikit-learn's, on standardised :func:`features`. Where principal components are in front of the network, they
@@ -64,17 +65,19 @@ def baselines(
     Args:
         train: what they learn from.
         test: what they predict, by name.
+        classes: how many there are, C.
         kind: one of :data:`FEATURES`.
         seed: of the forest.
         check: called between parts of the work.
 
     Yields:
-        a baseline's name and its predictions, (n,) numbers of classes by the names of ``test``.
+        a baseline's name and its probabilities, (n, C) by the names of ``test``.
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    commonest = int(np.bincount(train.classes).argmax())
-    yield "majority", {name: np.full(len(part), commonest) for name, part in test.items()}
+    counts = np.bincount(train.classes, minlength=classes)
+    commonest = np.eye(classes)[[counts.argmax()]]
+    yield "majority", {name: commonest.repeat(len(part), 0) for name, part in test.items()}
     given = {"": train.encoded.preparation}
     if given[""].projection is not None:
         given = {"": given[""].unprojected(train.encoded), "_pca": given[""]}
@@ -86,7 +89,13 @@ def baselines(
             with warnings.catch_warnings():  # after so many steps it is as good as it gets
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(x, train.classes)
-            yield name + ending, {part: model.predict(rows) for part, rows in inputs.items() if len(rows)}
+            yield name + ending, {part: _chances(model, rows, classes) for part, rows in inputs.items() if len(rows)}
+
+
+def _chances(model: Any, rows: np.ndarray, classes: int) -> np.ndarray:
+    chances = np.zeros((len(rows), classes))
+    chances[:, model.classes_] = model.predict_proba(rows)  # of a class without an example it knows nothing
+    return chances
 
 
 def _models(seed: int) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 
 from gatewise.engines import which
+from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier
+from gatewise.tasks.alarms import AlarmLimit, examples_wanted
 from gatewise.tasks.class_baselines import baselines
 from gatewise.tasks.classify import probabilities, scores
 from gatewise.tasks.diagnosis import diagnose
-from gatewise.training.checkpoint import read_about
+from gatewise.training.checkpoint import read_about, write_text
 from gatewise.training.classify_settings import ClassifySettings
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job
@@ -24,7 +27,14 @@ from gatewise.training.progress import Reporter
 from gatewise.training.recordings_source import AnySource, RecordingsSource
 from gatewise.training.run import Run
 from gatewise.training.table_file import write_table
-from gatewise.training.trained_classifier import TrainedClassifier, listed, load_classifier
+from gatewise.training.trained_classifier import (
+    ALARMS,
+    TrainedClassifier,
+    classifier,
+    decided,
+    listed,
+    load_classifier,
+)
 from gatewise.training.weights import check_equations, fingerprint
 
 PREDICTIONS = "predictions.csv"
@@ -46,6 +56,7 @@ class ClassifyTraining:
         started = run if run is not None and run.last_file.exists() else None
         about = None if started is None else read_about(started.last_file)[0]
         prepared = prepare_classes(source, settings, run, about, say)
+        _check_alarms(settings, prepared)
         config = model_config(settings, prepared)
         check_memory(lambda: SequenceClassifier(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
         torch.manual_seed(settings.seed)
@@ -94,22 +105,30 @@ def _introduction(source: AnySource, settings: ClassifySettings, prepared: Prepa
     return lines
 
 
+def _check_alarms(settings: ClassifySettings, prepared: PreparedClasses) -> None:
+    """Raise if what is held out is too little to vouch for the share of false alarms."""
+    if not settings.false_alarms:
+        return
+    found = int((prepared.validation.classes == prepared.classes.index(settings.normal)).sum())
+    wanted = examples_wanted(settings.false_alarms)
+    if found < wanted:
+        raise UserError(
+            f"--false-alarms {settings.false_alarms:g}: its limit is set on the held-out examples of {settings.normal}, "
+            f"and wants {wanted:,} of them; there are {found:,}; give a larger share, or a larger --heldout"
+        )
+
+
 def _measure(
     settings: ClassifySettings, prepared: PreparedClasses, run: Run, report: Reporter, check: Callable[[], None]
 ) -> Mapping[str, Any]:
     """The scores on what is measured and on what was chosen with, and those of the baselines."""
-    trained = load_classifier(run.folder)
+    trained = classifier(run)
     judged = {"test": prepared.test, "validation": prepared.validation}
     judged = {name: part for name, part in judged.items() if len(part)}
-    recordings = {"test": prepared.parts.test, "validation": prepared.parts.validation}
     kind = settings.baseline_features
     if kind == "flat" and not prepared.window:
         report.say("--baseline-features flat: recordings have different lengths; the baselines are given summaries")
         kind = "summary"
-
-    def tree(name: str, predicted: np.ndarray) -> dict[str, Any]:
-        return judge(settings, prepared.classes, judged[name], predicted, recordings[name])
-
     summary: dict[str, Any] = {
         "classes": list(prepared.classes), "window": prepared.window,
         "examples": {"train": len(prepared.train), **{name: len(part) for name, part in judged.items()}},
@@ -120,31 +139,58 @@ def _measure(
             counted(amount)
             check()
 
-        for name, part in judged.items():
-            chances = probabilities(trained.model, part, progress=progress)
-            if name == "test":
-                write_table(listed(part, recordings[name], prepared.classes, chances), run.folder / PREDICTIONS)
-            summary[name] = tree(name, chances.argmax(1).numpy())
+        chances = {
+            name: probabilities(trained.model, part, progress=progress).numpy() for name, part in judged.items()
+        }  # fmt: skip
+    found, limit = _found(settings, prepared, chances)
+    summary |= found
+    if limit is not None:
+        write_text(run.folder / ALARMS, json.dumps(limit.to_config()) + "\n")
+    if "test" in chances:
+        table = listed(prepared.test, prepared.parts.test, prepared.classes, chances["test"], limit)
+        write_table(table, run.folder / PREDICTIONS)
     summary |= {"baseline_features": kind, "baselines": {}}
     if not judged:
         return summary
     main = "test" if "test" in judged else "validation"
     summary |= {name: summary[main][name] for name in ("accuracy", "macro_f1")}
     report.say("training the baselines on the same examples: logistic regression, random forest")
-    for name, predicted in baselines(prepared.train, judged, kind, settings.seed, check):
-        found = {part: tree(part, numbers) for part, numbers in predicted.items()}
+    for name, chances in baselines(prepared.train, judged, len(prepared.classes), kind, settings.seed, check):
+        found, _ = _found(settings, prepared, chances)
         summary["baselines"][name] = {**found[main], "validation": found.get("validation")}
     return summary
 
 
-def judge(
-    settings: ClassifySettings, classes: tuple[str, ...], examples: Any, predicted: np.ndarray, recordings: Any
-) -> dict[str, Any]:
-    """All figures of some predictions."""
-    found = scores(examples.classes, predicted, classes)
+def _found(
+    settings: ClassifySettings, prepared: PreparedClasses, chances: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], AlarmLimit | None]:
+    """All figures of some probabilities, by part; and the limit of alarms that they were decided with."""
+    limit = None
+    if settings.false_alarms:
+        normal = prepared.classes.index(settings.normal)
+        limit = AlarmLimit.fitted(
+            chances["validation"], prepared.validation.classes, normal, settings.false_alarms
+        )  # fmt: skip
+    found = {name: judge(settings, prepared, name, decided(each, limit)) for name, each in chances.items()}
+    if limit is not None:
+        for name, each in chances.items():
+            plain = judge(settings, prepared, name, decided(each, None))
+            found[name]["alarm_limit"] = limit.to_config()
+            found[name]["most_probable"] = {figure: plain[figure] for figure in _WITHOUT_LIMIT}
+    return found, limit
+
+
+_WITHOUT_LIMIT = ("accuracy", "macro_f1", "false_alarm_rate", "false_alarm_rate_in_a_row", "missed_rate")
+"""What is said of the most probable classes too, where a limit of alarms decides."""
+
+
+def judge(settings: ClassifySettings, prepared: PreparedClasses, part: str, predicted: np.ndarray) -> dict[str, Any]:
+    """All figures of some predictions for a part, ``test`` or ``validation``."""
+    examples, recordings = getattr(prepared, part), getattr(prepared.parts, part)
+    found = scores(examples.classes, predicted, prepared.classes)
     if settings.without:
-        fewer = scores(examples.classes, predicted, classes, settings.without)
+        fewer = scores(examples.classes, predicted, prepared.classes, settings.without)
         found["without"] = {"classes": list(settings.without), **{n: fewer[n] for n in ("accuracy", "macro_f1")}}
     if settings.normal:
-        found |= diagnose(examples, predicted, recordings, classes, settings.normal, settings.alarm)
+        found |= diagnose(examples, predicted, recordings, prepared.classes, settings.normal, settings.alarm)
     return found

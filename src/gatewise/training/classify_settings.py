@@ -97,6 +97,10 @@ class ClassifySettings(NetworkSettings):
         "", "Principal components in the place of the channels: a share of their variance, as 0.95, or so many",
         "Data", default="none",
     )  # fmt: skip
+    false_alarms: float = setting(
+        0.0, "Share of normal operation that may be taken for a fault: 1 − p(normal) has to be above a limit, set on "
+        "what is held out; 0: the most probable class is taken", "Data", share=True,
+    )  # fmt: skip
     alarm: int = setting(3, "Windows in a row that raise an alarm", "Data", positive=True, most=1 << 20)
     report_without: str = setting(
         "", "Classes without which the figures are given too, as `a,b`", "Data", default="none"
@@ -114,6 +118,8 @@ class ClassifySettings(NetworkSettings):
             parse_features(self.features)
         if self.onset and not self.normal:
             raise UserError(f"--onset {self.onset}: say which label is normal, --normal LABEL")
+        if self.false_alarms and not self.normal:
+            raise UserError(f"--false-alarms {self.false_alarms:g}: say which label is normal, --normal LABEL")
         if self.series and not self.label:
             raise UserError(f"--series {self.series}: is of a table; name the column of its labels too, --label COLUMN")
         if self.label and self.label_from:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from torch import Tensor
 
 from gatewise.data.examples import Examples, SequencePreparation
 from gatewise.data.labelled_table import recordings_of
@@ -19,6 +19,7 @@ from gatewise.data.tables import read_table
 from gatewise.data.ts_file import read_ts
 from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier
+from gatewise.tasks.alarms import AlarmLimit
 from gatewise.tasks.classify import probabilities
 from gatewise.training.checkpoint import read_about
 from gatewise.training.classify_settings import ClassifySettings
@@ -26,6 +27,9 @@ from gatewise.training.recordings_source import RecordingsSource
 from gatewise.training.run import Run
 from gatewise.training.settings import check_task, read_settings
 from gatewise.training.weights import load_model
+
+ALARMS = "alarms.json"
+"""The file of a run with the limit above which it raises an alarm, where one was asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class TrainedClassifier:
         preparation: from values to what the network is given.
         window: rows of a window; 0: whole recordings.
         run: the folder it came from.
+        limit: above which an example is taken for a fault; None where the most probable class is taken.
     """
 
     model: SequenceClassifier
@@ -47,6 +52,7 @@ class TrainedClassifier:
     preparation: SequencePreparation
     window: int
     run: Run
+    limit: AlarmLimit | None = None
 
     def read(self, path: Path, sheet: str | None = None, say: Callable[[str], None] = lambda line: None) -> Sequences:
         """New recordings as the run's own were read; their labels may be unknown.
@@ -92,11 +98,17 @@ class TrainedClassifier:
         if not given:
             raise UserError("no recordings to classify; give at least one")
         examples = Examples.over(given, self.preparation, self.classes, self.window, stride)
-        return listed(examples, given, self.classes, probabilities(self.model, examples))
+        return listed(examples, given, self.classes, probabilities(self.model, examples).numpy(), self.limit)
+
+
+def decided(chances: np.ndarray, limit: AlarmLimit | None) -> np.ndarray:
+    """(n, C) probabilities to (n,) numbers of classes: the most probable, or what a limit of alarms says."""
+    return chances.argmax(1) if limit is None else limit.classes(chances)
 
 
 def listed(
-    examples: Examples, recordings: Sequence[Recording], classes: Sequence[str], chances: Tensor
+    examples: Examples, recordings: Sequence[Recording], classes: Sequence[str], chances: np.ndarray,
+    limit: AlarmLimit | None,
 ) -> pl.DataFrame:  # fmt: skip
     """Predictions as a table, see :meth:`TrainedClassifier.predict`."""
     columns: dict[str, Any] = {"recording": [recordings[number].name for number in examples.recordings]}
@@ -106,8 +118,8 @@ def listed(
     observed = [str(recordings[number].labels[step]) for number, step in places]
     if any(observed):
         columns["observed"] = observed
-    columns["predicted"] = [classes[number] for number in chances.argmax(1).tolist()]
-    rounded = chances.double().numpy().round(6)
+    columns["predicted"] = [classes[number] for number in decided(chances, limit).tolist()]
+    rounded = chances.astype(np.float64).round(6)
     return pl.DataFrame(columns | {f"p({name})": rounded[:, n] for n, name in enumerate(classes)})
 
 
@@ -123,6 +135,12 @@ def load_classifier(folder: str | Path) -> TrainedClassifier:
         UserError: no such run, a newer version's, or weights that are damaged or disagree with their configuration.
     """
     run = Run.open(Path(folder))
+    trained = classifier(run)
+    return replace(trained, limit=_read_limit(run, len(trained.classes)))
+
+
+def classifier(run: Run) -> TrainedClassifier:
+    """The same, before there is a limit of alarms."""
     check_task(run, "classify")
 
     def build(about: dict[str, Any]) -> SequenceClassifier:
@@ -144,3 +162,19 @@ def load_classifier(folder: str | Path) -> TrainedClassifier:
     about, _ = read_about(run.weights_file)
     preparation = SequencePreparation.from_config(about["preparation"])
     return TrainedClassifier(model, tuple(about["classes"]), tuple(about["columns"]), preparation, about["window"], run)
+
+
+def _read_limit(run: Run, classes: int) -> AlarmLimit | None:
+    """What was set on the validation part; None where no share of false alarms was asked for."""
+    settings, _ = read_settings(run, "classify", ClassifySettings, RecordingsSource.from_config)
+    if not settings.false_alarms:
+        return None
+    path = run.folder / ALARMS
+    try:
+        return AlarmLimit.from_config(json.loads(path.read_text(encoding="utf-8")), classes)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there, the run is not finished; run: gatewise resume {run.folder}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); use another copy") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
