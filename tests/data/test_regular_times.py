@@ -131,13 +131,6 @@ def test_resampling_categories_takes_the_most_frequent():
     assert read.series[0].rows.tolist() == [0, 3, -1, 5, 7]
     assert read.frequency is not None
     assert str(read.frequency) == "1h"
-    schema = Schema.fitted(table, Choice(resample="1h"), SPLIT, missing_error=True)
-    with pytest.raises(UserError, match="no row for 2024-01-01 02:00 when resampled; --missing drop"):
-        schema.read(table, missing_error=True)
-    holes = _table(_at(0, 10, 60, 120, 180), x=[1, None, 2, None, 3])
-    schema = Schema.fitted(holes, Choice(resample="1h"), SPLIT, missing_error=True)
-    with pytest.raises(UserError, match="no value of column 'x' for 2024-01-01 02:00 when resampled"):
-        schema.read(holes, missing_error=True)
 
 
 def test_resampling_to_months_and_weeks():

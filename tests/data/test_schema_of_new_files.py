@@ -129,22 +129,6 @@ def test_times_may_be_written_in_another_way(schema):
     assert np.asarray(found.series[0].times).tolist() == HOURS
 
 
-def test_missing_values_are_named_with_the_policies():
-    table = _table(
-        time=HOURS, w=["N", "N", "N", None, "N", None], x=[1, 2, 3, 4, 5, math.nan], y=[1.5, 2, 3, 4, None, 6]
-    )
-    for columns, place in (((), "row 3, column 'w'"), (("x", "y"), "row 4, column 'y'"), (("x",), "row 5, column 'x'")):
-        message = _refused(Schema.fitted, table, Choice(columns=columns), SPLIT, missing_error=True)
-        assert f"new: {place}: a missing value; --missing" in message
-        for policy in ("drop", "interpolate", "mask", "error"):
-            assert policy in message
-        schema = Schema.fitted(table, Choice(columns=columns), SPLIT)
-        assert place in _refused(schema.read, table, missing_error=True)
-    whole = _table(time=HOURS, x=[1, 2, 3, 4, 5, 6.5])
-    schema = Schema.fitted(whole, Choice(), SPLIT, missing_error=True)
-    assert not np.isnan(schema.read(whole, missing_error=True).series[0].values).any()
-
-
 def test_a_schema_of_months_reads_a_file_of_two_months():
     ends = [dt.date(2023, 1, 31), dt.date(2023, 2, 28), dt.date(2023, 3, 31), dt.date(2023, 4, 30)]
     schema = Schema.fitted(_table(day=ends, x=[1.5, 2, 3, 4]), Choice(), SPLIT)

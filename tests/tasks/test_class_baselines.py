@@ -64,26 +64,35 @@ def _few_trees(monkeypatch):
 def test_predictions_are_scikit_learns_on_the_same_examples(train):
     some = recordings(25)
     test = Examples.over(some, train.encoded.preparation, ["0", "1", "2"], window=0)
-    found = dict(baselines(train, {"test": test}, "summary", seed=5))
+    found = dict(baselines(train, {"test": test}, 3, "summary", seed=5))
     assert list(found) == ["majority", "logistic_regression", "random_forest"]
     x, y = features(train, "summary"), features(test, "summary")
     scaler = StandardScaler().fit(x)
     regression = LogisticRegression(max_iter=300).fit(scaler.transform(x), train.classes)
     forest = RandomForestClassifier(5, random_state=5).fit(x, train.classes)
-    np.testing.assert_array_equal(found["logistic_regression"]["test"], regression.predict(scaler.transform(y)))
-    np.testing.assert_array_equal(found["random_forest"]["test"], forest.predict(y))
-    assert set(found["majority"]["test"]) == {0}
+    wanted = {"logistic_regression": regression.predict_proba(scaler.transform(y)), "random_forest": forest.predict_proba(y)}
+    for name, chances in wanted.items():
+        np.testing.assert_allclose(found[name]["test"], chances, atol=1e-9)
+    np.testing.assert_array_equal(found["majority"]["test"], np.eye(3)[[0] * 25])
 
 
 @pytest.mark.parametrize("given", [PLAIN, MOVING])
 def test_beside_principal_components_the_channels_themselves_are_tried_too(train, given):
     some = recordings(40)
     projected, plain = examples(some, 1, given), examples(some, None, given)
-    found = dict(baselines(projected, {"test": projected}, "summary", seed=0))
+    found = dict(baselines(projected, {"test": projected}, 3, "summary", seed=0))
     assert list(found) == [
         "majority", "logistic_regression", "random_forest", "logistic_regression_pca", "random_forest_pca",
     ]  # fmt: skip
-    alone = dict(baselines(plain, {"test": plain}, "summary", seed=0))
+    alone = dict(baselines(plain, {"test": plain}, 3, "summary", seed=0))
     for name in ("logistic_regression", "random_forest"):
         np.testing.assert_array_equal(found[name]["test"], alone[name]["test"])
     assert (found["logistic_regression_pca"]["test"] != found["logistic_regression"]["test"]).any()
+
+
+def test_a_class_without_an_example_is_never_probable():
+    made = examples([one for one in recordings(30) if one.label != "1"])
+    for name, found in baselines(made, {"test": made}, 3, "summary", seed=0):
+        assert found["test"].shape == (20, 3), name
+        assert not found["test"][:, 1].any()
+        np.testing.assert_allclose(found["test"].sum(1), 1.0)

@@ -107,6 +107,40 @@ def test_it_learns(source, tmp_path):
     assert summary["test"]["faults"]["shift"]["delay"] <= 8
 
 
+def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_everywhere(source, folder, tmp_path):
+    run, summary = train(TRAININGS["classify"], source, settings_of(onset=20, false_alarms=0.2), tmp_path / "run")
+    table = pl.read_csv(run.folder / "predictions.csv")
+    chances = table.select(pl.col("^p\\(.*$")).to_numpy()
+    limit = summary["test"]["alarm_limit"]
+    assert limit == json.loads((run.folder / "alarms.json").read_text())
+    assert (limit["share"], limit["examples"]) == (0.2, 7)
+    names = np.array(summary["classes"])  # ok, shift, swing
+    wanted = np.where(1 - chances[:, 0] > limit["limit"], names[1 + chances[:, 1:].argmax(1)], "ok")
+    assert table["predicted"].to_list() == wanted.tolist()
+    truth = table["observed"].to_numpy()
+    assert summary["accuracy"] == pytest.approx((truth == wanted).mean())
+    assert summary["test"]["false_alarm_rate"] == pytest.approx((wanted[truth == "ok"] != "ok").mean())
+    assert summary["test"]["most_probable"]["accuracy"] == pytest.approx((truth == names[chances.argmax(1)]).mean())
+    # One of the seven that it was set on is above it: the eighth part of a new one's chance is at most a fifth.
+    assert summary["validation"]["false_alarm_rate"] == pytest.approx(1 / 7)
+    forest = summary["baselines"]["random_forest"]
+    assert forest["alarm_limit"]["limit"] != limit["limit"]
+    assert forest["validation"]["false_alarm_rate"] <= 1 / 7
+    trained = load(run.folder)
+    again = trained.predict(trained.read(folder / "1test_shift.dat").recordings)
+    assert again["predicted"].to_list() == table.filter(pl.col("recording") == "1test_shift.dat")["predicted"].to_list()
+    (run.folder / "alarms.json").unlink()
+    with pytest.raises(UserError, match=r"alarms\.json: not there"):
+        load(run.folder)
+
+
+def test_too_few_normal_examples_held_out_are_refused_before_training(source, tmp_path):
+    with pytest.raises(UserError, match=r"--false-alarms 0\.1: .* wants 9 of them; there are 7"):
+        train(TRAININGS["classify"], source, settings_of(false_alarms=0.1), tmp_path / "run")
+    with pytest.raises(UserError, match=r"--false-alarms 0\.1: say which label is normal"):
+        settings_of(false_alarms=0.1, normal="")
+
+
 class Killed(BaseException):
     """As abrupt as can be had without a second process."""
 

@@ -129,6 +129,13 @@ def _tell_diagnosis(test: Mapping[str, Any]) -> None:
         f"{_share(test['missed_rate'])} of the windows of faults are taken for normal"
     )
     mean = f", {sum(delays) / len(delays):.0f} steps after the onset in the mean of the classes" if delays else ""
+    if "alarm_limit" in test:
+        limit, plain = test["alarm_limit"], test["most_probable"]
+        print(
+            f"taken for a fault: where 1 - p({test['normal']}) is above {limit['limit']:.3f}, set for "
+            f"{limit['share']:.0%} of normal operation by {limit['examples']:,} of it held out; where the most probable "
+            f"class decides, macro-F1 is {plain['macro_f1']:.3f} and {_share(plain['false_alarm_rate'])} are false alarms"
+        )
     print(
         f"an alarm is {row} windows in a row: {noticed:.0f} of {sum(fault['events'] for fault in faults)} faults "
         f"noticed{mean}; a fault is named where all {row} say the right one"

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from gatewise.data.channel_features import PLAIN, derive, parse_features
+from gatewise.data.filling import POLICIES as OF_WINDOWS
 from gatewise.data.filling import Filled
 from gatewise.data.projection import Projection
 from gatewise.data.sequences import Recording
 from gatewise.data.series import Standardiser
 from gatewise.errors import UserError, nearest
 
-POLICIES = ("error", "interpolate", "mask")
-"""What is done about missing values; see :data:`gatewise.data.filling.POLICIES`."""
+POLICIES = tuple(policy for policy in OF_WINDOWS if policy != "drop")
+"""What is done about missing values: as in :data:`gatewise.data.filling.POLICIES`, but every example gets a class."""
 
 SCALES = ("robust", "standard")
 """``standard``: (x − mean) / deviation of all training rows. ``robust``: (x − median) / d, with d the median over the

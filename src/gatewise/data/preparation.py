@@ -173,16 +173,7 @@ class Preparation:
         """Refuse a gap in a used column, naming the first; without ``targets``, of inputs and known ones alone."""
         own = range(len(self.columns)) if targets else [*self.input_places, *self.known_inputs]
         places = _find(table, [self.columns[place] for place in own])
-        for series in table.series:
-            for start in range(0, len(series), _ROWS_AT_ONCE):
-                gaps = np.argwhere(np.isnan(series.values[start : start + _ROWS_AT_ONCE, places]))
-                if len(gaps):
-                    row, place = gaps[0]
-                    column = self.origins[own[place]]
-                    raise UserError(
-                        f"{table.name}: {_where(series, start + row)} has nothing in column '{column}'; fill it, or "
-                        "say what to do when training: --missing drop, interpolate or mask"
-                    )
+        table.check_complete(places, "drop, interpolate or mask")
 
     def encode(self, table: SeriesTable, ahead: int = 0, complete: bool = True) -> Encoded:
         """A table as :class:`Encoded`: its series one after the other, standardised, gaps filled.
@@ -229,7 +220,7 @@ class Preparation:
             if lost.any():
                 row, place = np.argwhere(lost)[0]
                 raise UserError(
-                    f"{name}: {_where(series, first + row)}, column '{self.columns[place]}': {raw[row, place]:g} is "
+                    f"{name}: {series.place(first + row)}, column '{self.columns[place]}': {raw[row, place]:g} is "
                     "too far from the training rows to be scaled; mend the value"
                 )
             yield first, scaled
@@ -378,14 +369,6 @@ def _find(table: SeriesTable, columns: Sequence[str]) -> list[int]:
         if column not in table.columns:
             raise UserError(f"{table.name}: has no column '{column}', which was there in training")
     return [table.columns.index(column) for column in columns]
-
-
-def _where(series: Series, row: int) -> str:
-    """A row as the file counts it."""
-    named = f" of series '{series.key}'" if series.key else ""
-    number = int(series.rows[row])
-    when = "" if series.times is None else f" ({np.datetime_as_string(series.times[row], unit='s')})"
-    return f"row {number}{named}" if number >= 0 else f"the step put in{when}{named}"
 
 
 def _times(table: SeriesTable, ahead: int) -> np.ndarray | None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise.data.arrange import said
 from gatewise.data.clock import Frequency
 from gatewise.data.column import Column, is_feature
 from gatewise.data.layout import Layout
@@ -19,12 +18,30 @@ from gatewise.data.tables import Table
 from gatewise.data.time_columns import TimeColumns, find_time, holds_times
 from gatewise.errors import UserError, nearest
 
-_POLICIES = (
-    "--missing drop leaves windows with one out, interpolate fills it in, mask tells the network of it; error refuses"
-)
+_FEW = 3
+"""Rows of a series from which on numbers that rise by one are taken for a count."""
 
 
 def _unsaid(line: str) -> None: ...
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says every line once: a table is looked at to be fitted to, and then again to be read.
+
+    >>> say = once(print)
+    >>> for line in "aba":
+    ...     say(line)
+    a
+    b
+    """
+    lines: set[str] = set()
+
+    def say_new(line: str) -> None:
+        if line not in lines:
+            lines.add(line)
+            say(line)
+
+    return say_new
 
 
 @dataclass(frozen=True)
@@ -74,8 +91,7 @@ class Schema:
         cls,
         table: Table,
         choice: Choice,
-        split: Split,
-        missing_error: bool = False,
+        split: Split | None,
         say: Callable[[str], None] = _unsaid,
     ) -> Schema:
         """The categories of each text are those of the rows to learn from alone.
@@ -83,8 +99,8 @@ class Schema:
         Args:
             table: of all rows.
             choice: what is wanted of it.
-            split: which rows are learned from, in each series.
-            missing_error: refuse missing values.
+            split: which rows are learned from, in each series; None where that is not known yet: then columns of text,
+                whose categories would be those of all rows, are left out.
             say: is told what was found and what is left out.
 
         Raises:
@@ -98,21 +114,19 @@ class Schema:
             raise UserError(
                 f"{table.name}: --series: no column '{choice.series}'; {nearest(choice.series, table.frame.columns)}"
             )
-        names = _wanted(table, choice, time, others, say)
         wanted = Frequency.parse(choice.resample, "--resample") if choice.resample else None
         if wanted and not time:
             raise UserError(
                 f"{table.name}: --resample {choice.resample}: the table has no times; name them with --time"
             )
         layout = Layout.of(table, time, choice.series, choice.sort, wanted, wanted is not None, say)
-        training = layout.training(split)
-        columns = tuple(Column.fitted(table, name, training) for name in names)
+        names = _wanted(table, choice, time, layout, split is not None, say)
+        training = None if split is None else layout.training(split)
+        columns = tuple(Column(name) if training is None else Column.fitted(table, name, training) for name in names)
         features = [feature for column in columns for feature in column.features]
         for number, feature in enumerate(features):
             if feature in features[:number]:
                 raise UserError(f"{table.name}: two features would be called '{feature}'; rename the column")
-        if missing_error and not wanted:
-            _refuse_missing(table, columns)
         ignored = tuple(name for name in table.frame.columns if name not in names and name not in others)
         schema = cls(time, choice.series, columns, layout.frequency, choice.sort, wanted is not None, ignored)
         say(layout.described(table.name, time))
@@ -122,7 +136,6 @@ class Schema:
         self,
         table: Table,
         complete: bool = True,
-        missing_error: bool = False,
         say: Callable[[str], None] = _unsaid,
     ) -> SeriesTable:
         """The series of the table fitted to, or of a new one.
@@ -130,7 +143,6 @@ class Schema:
         Args:
             table: with the columns learned from; others are ignored, which is said.
             complete: refuse a table in which a column is not there; else its features are missing values.
-            missing_error: refuse missing values.
             say: is told what differs.
 
         Raises:
@@ -138,11 +150,9 @@ class Schema:
         """
         columns = self._present(table, complete, say)
         layout = Layout.of(table, self.time, self.series, self.sort, self.frequency, self.resample, say)
-        if missing_error and not self.resample:
-            _refuse_missing(table, columns)
         values = layout.values(table, self.columns, columns, say)
         features = [(feature, column.name) for column in self.columns for feature in column.features]
-        found = SeriesTable(
+        return SeriesTable(
             table.name,
             tuple(feature for feature, _ in features),
             tuple(name for _, name in features),
@@ -151,9 +161,6 @@ class Schema:
             ),
             self.frequency,
         )
-        if missing_error and self.resample:
-            _refuse_missing_steps(table, found)
-        return found
 
     def _present(self, table: Table, complete: bool, say: Callable[[str], None]) -> tuple[Column, ...]:
         """The columns learned from that the table has."""
@@ -219,7 +226,7 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 
 def _wanted(
-    table: Table, choice: Choice, time: TimeColumns | None, others: set[str], say: Callable[[str], None]
+    table: Table, choice: Choice, time: TimeColumns | None, layout: Layout, texts: bool, say: Callable[[str], None]
 ) -> list[str]:
     """The columns to learn from."""
     frame = table.frame
@@ -234,18 +241,19 @@ def _wanted(
                 raise UserError(f"{table.name}: column '{name}' {part}; leave it out of the columns to learn from")
         return list(dict.fromkeys(choice.columns))
     names, counting = [], []
+    kinds = "no numbers and no categories" if texts else "no numbers"
     for column in frame:
-        if column.name in others:
+        if column.name == choice.series or (time and column.name in time.names):
             continue
-        if _counts_rows(column):
+        if _counts_rows(column, layout):
             counting.append(column.name)
-        elif not is_feature(column) or holds_times(column):
-            say(f"{table.name}: column '{column.name}' is left out: it holds no numbers and no categories")
+        elif not (is_feature(column) if texts else _has_numbers(column)) or holds_times(column):
+            say(f"{table.name}: column '{column.name}' is left out: it holds {kinds}")
         else:
             names.append(column.name)
     if names:
         for name in counting:
-            say(f"{table.name}: column '{name}' is left out: it only counts the rows")
+            say(f"{table.name}: column '{name}' is left out: it only counts the rows; --inputs takes it in")
     if not (names or counting):
         raise UserError(
             f"{table.name}: no column to learn from, besides {', '.join(map(repr, frame.columns))}; give some"
@@ -253,32 +261,21 @@ def _wanted(
     return names or counting
 
 
-def _counts_rows(column: Any) -> bool:
-    """1, 2, 3, ... or 0, 1, 2, ... to the last row."""
+def _has_numbers(column: pl.Series) -> bool:
+    return column.null_count() < len(column) and (column.dtype.is_numeric() or column.dtype == pl.Boolean)
+
+
+def _counts_rows(column: pl.Series, layout: Layout) -> bool:
+    """1, 2, 3, ... or 0, 1, 2, ... to the table's last row; or by one from row to row within every series, as the file
+    has them: how long a series lasts already is no sign of anything else."""
     if not column.dtype.is_integer() or column.null_count():
         return False
     values = column.cast(pl.Int64, strict=False).to_numpy()
-    return values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1 and bool((np.diff(values) == 1).all())
-
-
-def _refuse_missing(table: Table, columns: tuple[Column, ...]) -> None:
-    places = []
-    for column in columns:
-        values = table.frame[column.name]
-        missing = values.is_null() | values.is_nan().fill_null(True) if values.dtype.is_float() else values.is_null()
-        if missing.any():
-            places.append((int(missing.arg_max() or 0), column.name))
-    if places:
-        place, name = min(places, key=lambda found: found[0])
-        raise UserError(f"{table.name}: row {place + table.first_row}, column '{name}': a missing value; {_POLICIES}")
-
-
-def _refuse_missing_steps(table: Table, found: SeriesTable) -> None:
-    for series in found.series:
-        missing = np.isnan(series.values)
-        steps = np.flatnonzero(missing.any(axis=1))
-        if len(steps) and series.times is not None:
-            step = steps[0]
-            column = found.origins[int(missing[step].argmax())]
-            what = "no row" if series.rows[step] < 0 else f"no value of column '{column}'"
-            raise UserError(f"{table.name}: {what} for {said(series.times[step])} when resampled; {_POLICIES}")
+    if values[0] in (0, 1) and bool((np.diff(values) == 1).all()):
+        return True
+    orders = [strand.order for strand in layout.strands]
+    return (
+        len(orders) > 1
+        and max(map(len, orders)) >= _FEW
+        and all(bool((np.diff(values[order]) == 1).all()) for order in orders)
+    )

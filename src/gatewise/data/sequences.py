@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gatewise.data.schema import Schema
 from gatewise.errors import UserError
 
 
@@ -68,6 +69,7 @@ class Sequences:
         name: of the file or folder, for messages.
         recordings: at least one.
         columns: the channels' names; "1", "2", ... where they have none.
+        schema: of the table they stand in, without its labels; None where they stand elsewhere.
 
     Raises:
         UserError: none, an empty one, or different channels.
@@ -81,6 +83,7 @@ class Sequences:
     name: str
     recordings: tuple[Recording, ...]
     columns: tuple[str, ...] = ()
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         if not self.recordings:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gatewise.data.clock import Frequency
+from gatewise.errors import UserError
+
+_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,13 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def place(self, row: int) -> str:
+        """What messages call one of its rows: as the file counts it."""
+        named = f" of series '{self.key}'" if self.key else ""
+        number = int(self.rows[row])
+        when = "" if self.times is None else f" ({np.datetime_as_string(self.times[row], unit='s')})"
+        return f"row {number}{named}" if number >= 0 else f"the step put in{when}{named}"
 
 
 @dataclass(frozen=True)
@@ -51,3 +62,24 @@ class SeriesTable:
     def places(self, names: tuple[str, ...]) -> list[int]:
         """Where the features of these columns of the table stand, in the order of ``names``."""
         return [place for name in names for place, origin in enumerate(self.origins) if origin == name]
+
+    def check_complete(self, places: Sequence[int], policies: str) -> None:
+        """Refuse a missing value in the features at these places.
+
+        Args:
+            places: of the features.
+            policies: of ``--missing``, for the message.
+
+        Raises:
+            UserError: it names the first of the first series with one.
+        """
+        for series in self.series:
+            for start in range(0, len(series), _ROWS_AT_ONCE):
+                gaps = np.argwhere(np.isnan(series.values[start : start + _ROWS_AT_ONCE, places]))
+                if len(gaps):
+                    row, place = gaps[0]
+                    column = self.origins[places[place]]
+                    raise UserError(
+                        f"{self.name}: {series.place(start + row)} has nothing in column '{column}'; fill it, or say "
+                        f"what to do when training: --missing {policies}"
+                    )

@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 from sklearn.base import ClassifierMixin
 
-from gatewise.data import table_of
-from gatewise.data.labelled_table import recordings_of
+from gatewise.data import Schema, table_of
+from gatewise.data.labelled_table import channels_of, recordings_of
 from gatewise.data.sequences import Recording, Sequences
 from gatewise.errors import UserError
 from gatewise.estimators.arrays import is_frame, sequences_of
 from gatewise.estimators.estimator import Estimator
+from gatewise.training.classify_settings import ClassifySettings
 from gatewise.training.recordings_source import GivenRecordings
-from gatewise.training.table_settings import names_in
 
 
 class Classifier(ClassifierMixin, Estimator):
@@ -38,8 +38,7 @@ class Classifier(ClassifierMixin, Estimator):
     """
 
     label: str
-    series: str
-    inputs: str
+    missing: str
     stride: int
 
     task = "classify"
@@ -64,24 +63,31 @@ class Classifier(ClassifierMixin, Estimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """(n,) labels: of sequences, or of all windows of a data frame's recordings."""
-        chances = self.predict_proba(X)
-        return self.classes_[chances.argmax(1)]
+        named = dict(zip(self._fitted().classes, self.classes_, strict=True))
+        return np.array([named[name] for name in self._predicted(X)["predicted"]])
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(n, K) probabilities, in the order of ``classes_``."""
-        trained = self._fitted()
-        given = self._of_frame(X, trained.columns).recordings if is_frame(X) else sequences_of(X)
-        found: pl.DataFrame = trained.predict(given, self.stride)
-        return found.select([f"p({name})" for name in trained.classes]).to_numpy()
+        return self._predicted(X).select([f"p({name})" for name in self._fitted().classes]).to_numpy()
 
-    def _of_frame(self, X: Any, columns: tuple[str, ...] = ()) -> Sequences:
+    def _predicted(self, X: Any) -> pl.DataFrame:
+        trained = self._fitted()
+        given = self._of_frame(X, trained.schema).recordings if is_frame(X) else sequences_of(X)
+        return trained.predict(given, self.stride)
+
+    def _of_frame(self, X: Any, schema: Schema | None = None) -> Sequences:
+        """The recordings of a data frame; of one to predict from, with the schema of that learned from."""
         if not is_frame(X):
             raise UserError("y: labels are missing; give one for each sequence of X")
         if not self.label:
             raise UserError("label: name the column of the data frame that has the labels")
         table = table_of(X)
-        label = self.label if self.label in table.frame.columns or not columns else ""
-        return recordings_of(table, label, self.series, columns or names_in(self.inputs))
+        label = self.label if schema is None or self.label in table.frame.columns else ""
+        if schema is None:
+            settings = self._chosen()
+            assert isinstance(settings, ClassifySettings)
+            schema = channels_of(table, label, settings.choice(settings.columns))
+        return recordings_of(table, label, schema, self.missing == "error")
 
 
 def _labelled(sequences: list[np.ndarray], labels: np.ndarray) -> Sequences:

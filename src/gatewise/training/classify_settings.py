@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from gatewise.data.channel_features import FEATURES, MOVING, PLAIN, REACH, parse_features
 from gatewise.data.examples import POLICIES, SCALES
-from gatewise.data.projection import parse_components
 from gatewise.errors import UserError
 from gatewise.layers.classifier import POOLINGS
 from gatewise.tasks.class_baselines import FEATURES as BASELINE_FEATURES
-from gatewise.training.settings import NetworkSettings, setting
-from gatewise.training.table_settings import names_in
+from gatewise.training.settings import setting
+from gatewise.training.table_settings import ColumnSettings, names_in
 
 AUTO = -1
 """A window that depends on the data."""
@@ -21,23 +20,16 @@ STEPS = 60
 
 
 @dataclass(frozen=True)
-class ClassifySettings(NetworkSettings):
+class ClassifySettings(ColumnSettings):
     """Everything that decides a run of ``gatewise train classify``, besides where the data lie."""
 
-    batch: int = setting(64, "Sequences or windows of a batch", positive=True)
-    lr: float = setting(0.003, "Peak learning rate", positive=True)
-    weight_decay: float = setting(0.01, "Of AdamW")
     heldout: float = setting(
         0.2, "Share of the training part that chooses the weights: the ends of its recordings, or, of whole ones, the "
         "last of each class", "Data", share=True,
     )  # fmt: skip
     minutes: float = setting(1.0, "Wall-clock budget")
-    evaluations: int = setting(10, "Looks at what is held out on the way", positive=True)
     keep: str = setting(
         "last", "Which weights the run is left with, `last` or `best` (by validation loss)", choices=("best", "last")
-    )
-    hidden: int | str = setting(
-        64, "Units of a layer, or `64,32`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
     )
     dropout: float = setting(0.5, "Dropout between layers and before the last product", "Model", share=True)
     members: int = setting(
@@ -61,9 +53,6 @@ class ClassifySettings(NetworkSettings):
     )
     smoothing: float = setting(0.05, "Label smoothing (Szegedy 2016)", share=True)
     label: str = setting("", "Of a table: the column with the label of each row", "Data", default="none")
-    series: str = setting(
-        "", "Of a table: the column that names each row's recording", "Data", default="the table is one recording"
-    )
     inputs: str = setting(
         "", "Of a table: the columns to learn from, as `a,b`", "Data", default="all others of numbers"
     )
@@ -72,7 +61,6 @@ class ClassifySettings(NetworkSettings):
         default="none",
     )  # fmt: skip
     normal: str = setting("", "The label of normal operation: all others are faults", "Data", default="none")
-    sheet: str = setting("", "Of an Excel file, by name", "Data", default="the only one")
     onset: int = setting(0, "First rows of every test recording that are normal, whatever its label", "Data")
     leave_out: str = setting("", "Classes whose recordings are left out, as `a,b`", "Data", default="none")
     window: int = setting(
@@ -93,10 +81,6 @@ class ClassifySettings(NetworkSettings):
         f"values, spread the logarithm of their deviation, unrest that of the last {REACH} changes", "Data",
         default=f"{','.join(PLAIN)}; of windows {','.join(MOVING)}",
     )  # fmt: skip
-    pca: str = setting(
-        "", "Principal components in the place of the channels: a share of their variance, as 0.95, or so many",
-        "Data", default="none",
-    )  # fmt: skip
     false_alarms: float = setting(
         0.0, "Share of normal operation that may be taken for a fault: 1 − p(normal) has to be above a limit, set on "
         "what is held out; 0: the most probable class is taken", "Data", share=True,
@@ -112,7 +96,7 @@ class ClassifySettings(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for read in (self.components, lambda: self.columns, lambda: self.without, lambda: self.left_out):
+        for read in (lambda: self.columns, lambda: self.without, lambda: self.left_out):
             read()
         if self.features:
             parse_features(self.features)
@@ -120,14 +104,13 @@ class ClassifySettings(NetworkSettings):
             raise UserError(f"--onset {self.onset}: say which label is normal, --normal LABEL")
         if self.false_alarms and not self.normal:
             raise UserError(f"--false-alarms {self.false_alarms:g}: say which label is normal, --normal LABEL")
-        if self.series and not self.label:
-            raise UserError(f"--series {self.series}: is of a table; name the column of its labels too, --label COLUMN")
+        for option in ("series", "time", "sort", "resample"):
+            value = getattr(self, option)
+            if value and not self.label:
+                given = f"--{option}" if value is True else f"--{option} {value}"
+                raise UserError(f"{given}: is of a table; name the column of its labels too, --label COLUMN")
         if self.label and self.label_from:
             raise UserError("--label is of a table and --label-from of a folder; give one of them")
-
-    def components(self) -> float | int | None:
-        """Principal components that are wanted."""
-        return parse_components(self.pca)
 
     def kinds(self, windows: bool) -> tuple[str, ...]:
         """What is given of each channel, of windows or of whole recordings."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewise.data.examples import Examples, SequencePreparation
 from gatewise.data.recording_parts import Parts
+from gatewise.data.schema import Schema
 from gatewise.errors import UserError, nearest
 from gatewise.tasks.classify import ClassifyTask, balanced_weights
 from gatewise.training.classify_settings import ClassifySettings
@@ -24,6 +25,7 @@ class PreparedClasses:
         window: rows of a window; 0: whole recordings.
         classes: labels, in the order of their numbers.
         columns: the channels' names.
+        schema: of the table they stand in; None where they stand elsewhere.
         preparation: from values to what a network is given.
         train: examples to learn.
         validation: examples to choose the weights with; may be empty.
@@ -34,6 +36,7 @@ class PreparedClasses:
     window: int
     classes: tuple[str, ...]
     columns: tuple[str, ...]
+    schema: Schema | None
     preparation: SequencePreparation
     train: Examples
     validation: Examples
@@ -52,7 +55,7 @@ class PreparedClasses:
         """What the file of the weights says besides the model."""
         return {
             "classes": list(self.classes), "window": self.window, "columns": list(self.columns),
-            "preparation": self.preparation.to_config(),
+            "schema": self.schema.to_config() if self.schema else {}, "preparation": self.preparation.to_config(),
         }  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def prepare_classes(
     else:
         preparation = SequencePreparation.from_config(about["preparation"])
     cut = (Examples.over(part, preparation, classes, window, settings.stride) for part in vars(parts).values())
-    return PreparedClasses(parts, window, tuple(classes), found.columns, preparation, *cut)
+    return PreparedClasses(parts, window, tuple(classes), found.columns, found.schema, preparation, *cut)
 
 
 def _check_names(settings: ClassifySettings, classes: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewise.data import Schema, Table
 from gatewise.data.preparation import Encoded, Preparation, Roles
+from gatewise.data.schema import once
 from gatewise.data.series_table import SeriesTable
 from gatewise.errors import UserError, nearest
 from gatewise.training.checkpoint import read_about
@@ -116,15 +117,9 @@ def prepare_table(
         UserError: the table cannot be used as it is; the message names the first row and column.
     """
     split = settings.parts()
-    said: set[str] = set()
-
-    def say_once(line: str) -> None:  # the table is looked at to be fitted to, and read then
-        if line not in said:
-            said.add(line)
-            say(line)
-
-    schema = Schema.fitted(table, settings.choice(columns), split, say=say_once)
-    series = schema.read(table, say=say_once)
+    say = once(say)
+    schema = Schema.fitted(table, settings.choice(columns), split, say)
+    series = schema.read(table, say=say)
     preparation = Preparation.fitted(
         series, roles(series), split, settings.missing, settings.components(), calendar
     )  # fmt: skip

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.data.labelled_table import recordings_of
+from gatewise.data.labelled_table import channels_of, recordings_of
 from gatewise.data.recording_parts import Parts, cut_in_time, cut_whole, matching
 from gatewise.data.recordings import read_recordings
+from gatewise.data.schema import Schema, once
 from gatewise.data.sequences import Recording, Sequences
 from gatewise.data.tables import read_table
 from gatewise.data.ts_file import read_ts
@@ -30,11 +31,13 @@ class Found:
         parts: its recordings by what they are for.
         window: rows of a window; 0: whole recordings.
         columns: the channels' names.
+        schema: of the table they stand in; None where they stand elsewhere.
     """
 
     parts: Parts
     window: int
     columns: tuple[str, ...]
+    schema: Schema | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class RecordingsSource:
         data = read_labelled(self.path, settings, say)
         share = _share(self.test)
         if share is not None:
-            return Found(*_parts_by_share(data, share, settings), data.columns)
+            return Found(*_parts_by_share(data, share, settings), data.columns, data.schema)
         if os.path.exists(self.test):
             rest = read_labelled(Path(self.test), settings, say, data)
             if rest.channels != data.channels:
@@ -70,7 +73,7 @@ class RecordingsSource:
             train, test = data.recordings, rest.recordings
         else:
             train, test = matching(data, self.test)
-        return _parted(train, test, data.columns, settings)
+        return _parted(train, test, data, settings)
 
     def to_config(self, parts: Parts) -> dict[str, Any]:
         """What ``config.toml`` records: enough to see that the data are the same."""
@@ -117,7 +120,7 @@ class GivenRecordings:
                 data.check_values(infinite_only=settings.missing != "error")
         if self.test and self.test.channels != self.train.channels:
             raise UserError(f"{self.test.name}: {self.test.channels} channels, to learn {self.train.channels}")
-        return _parted(self.train.recordings, test, self.train.columns, settings)
+        return _parted(self.train.recordings, test, self.train, settings)
 
     def to_config(self, parts: Parts) -> dict[str, Any]:
         """What ``config.toml`` records."""
@@ -152,8 +155,10 @@ def read_labelled(path: Path, settings: ClassifySettings, say: Say, like: Sequen
     if path.suffix.lower() == ".ts":
         found = read_ts(path)
     elif settings.label and not path.is_dir():
-        table = read_table(path, settings.sheet, say)
-        found = recordings_of(table, settings.label, settings.series, like.columns if like else settings.columns, say)
+        table, say = read_table(path, settings.sheet, say), once(say)
+        schema = like.schema if like else None
+        schema = schema or channels_of(table, settings.label, settings.choice(settings.columns), say)
+        found = recordings_of(table, settings.label, schema, settings.missing == "error", say)
     elif settings.label_from:
         found = read_recordings(path, settings.label_from, like.channels if like else 0, say)
     else:
@@ -186,13 +191,14 @@ def _share(test: str) -> float | None:
 
 
 def _parted(
-    train: Sequence[Recording], test: Sequence[Recording], columns: tuple[str, ...], settings: ClassifySettings
+    train: Sequence[Recording], test: Sequence[Recording], data: Sequences, settings: ClassifySettings
 ) -> Found:
     """With the test part given."""
     if settings.onset:
         test = [one.with_onset(settings.normal, settings.onset) for one in test]
     window = _window((*train, *test), settings)
-    return Found(Parts(*_cut(train, settings.heldout, window, "validation"), tuple(test)), window, columns)
+    parts = Parts(*_cut(train, settings.heldout, window, "validation"), tuple(test))
+    return Found(parts, window, data.columns, data.schema)
 
 
 def _window(recordings: Sequence[Recording], settings: ClassifySettings) -> int:

@@ -14,18 +14,12 @@ from gatewise.training.settings import NetworkSettings, setting
 
 
 @dataclass(frozen=True)
-class TableSettings(NetworkSettings):
-    """What ``train forecast`` and ``train regress`` have in common beside the settings of every task."""
+class ColumnSettings(NetworkSettings):
+    """What every task on tables has beside the settings of every task: what is made of the columns."""
 
-    batch: int = setting(64, "Windows of a batch", positive=True)
+    batch: int = setting(64, "Windows, or whole sequences, of a batch", positive=True)
     lr: float = setting(0.003, "Peak learning rate", positive=True)
     weight_decay: float = setting(0.01, "Of AdamW")
-    evaluations: int = setting(30, "Looks at the validation part on the way", positive=True)
-    patience: int = setting(8, "Stop after so many looks without a gain; 0: never")
-    keep: str = setting(
-        "best", "Which weights the run is left with, `best` (on the validation part) or `last`",
-        choices=("best", "last"),
-    )  # fmt: skip
     hidden: int | str = setting(
         64, "Units of a layer, or `128,64`: one number a layer", "Model", positive=True, most=1 << 20, listed=True
     )
@@ -38,20 +32,8 @@ class TableSettings(NetworkSettings):
     )  # fmt: skip
     series: str = setting("", "The column that names each row's series", "Data", default="the table is one series")
     sheet: str = setting("", "Of an Excel file, by name", "Data", default="the only one")
-    missing: str = setting(
-        "error", "What is done about missing values: `error`; `drop` (leave such windows out); `interpolate`; `mask` "
-        "(the last value, and the network is told that and how old it is)", "Data", choices=POLICIES,
-    )  # fmt: skip
     sort: bool = setting(False, "Put the rows in order of time", "Data")
     resample: str = setting("", "Make one row of each so long a step, as `1h`", "Data", default="rows as they are")
-    split: str = setting(
-        "0.7,0.1,0.2", "What is learned from, chosen on and measured on, in this order of time: shares, or rows as in "
-        "`8640,2880,2880`", "Data",
-    )  # fmt: skip
-    split_by: str = setting(
-        "time", "`time`: every series is cut; `series`: each as a whole is of one part, in the table's order", "Data",
-        choices=WAYS,
-    )  # fmt: skip
     pca: str = setting(
         "", "Principal components in the place of the inputs: a share of their variance as `0.95`, or a number", "Data",
         default="none",
@@ -60,12 +42,6 @@ class TableSettings(NetworkSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.components()
-        if self.split_by == "series" and not self.series:
-            raise UserError("--split-by series: name the column that tells the series apart, --series COLUMN")
-
-    def parts(self) -> Split:
-        """Where the series are cut."""
-        return Split.parse(self.split, self.split_by)
 
     def components(self) -> float | int | None:
         """What ``pca`` says."""
@@ -74,6 +50,39 @@ class TableSettings(NetworkSettings):
     def choice(self, columns: tuple[str, ...] = ()) -> Choice:
         """What is asked of the table; () are all columns."""
         return Choice(self.time, self.series, columns, self.sort, self.resample)
+
+
+@dataclass(frozen=True)
+class TableSettings(ColumnSettings):
+    """What ``train forecast`` and ``train regress`` have in common beside that."""
+
+    evaluations: int = setting(30, "How often the validation part is measured during training", positive=True)
+    patience: int = setting(8, "Stop when so many of these measurements bring no gain; 0: never")
+    keep: str = setting(
+        "best", "Which weights the run is left with, `best` (on the validation part) or `last`",
+        choices=("best", "last"),
+    )  # fmt: skip
+    missing: str = setting(
+        "error", "What is done about missing values: `error`; `drop` (leave such windows out); `interpolate`; `mask` "
+        "(the last value, and the network is told that and how old it is)", "Data", choices=POLICIES,
+    )  # fmt: skip
+    split: str = setting(
+        "0.7,0.1,0.2", "What is learned from, chosen on and measured on, in this order of time: shares, or rows as in "
+        "`8640,2880,2880`", "Data",
+    )  # fmt: skip
+    split_by: str = setting(
+        "time", "`time`: every series is cut; `series`: each as a whole is of one part, in the table's order", "Data",
+        choices=WAYS,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.split_by == "series" and not self.series:
+            raise UserError("--split-by series: name the column that tells the series apart, --series COLUMN")
+
+    def parts(self) -> Split:
+        """Where the series are cut."""
+        return Split.parse(self.split, self.split_by)
 
     def to_hold_out(self) -> str:
         return "" if self.parts().parts[1] > 0 else "give --split a validation part, its second number, or --patience 0"

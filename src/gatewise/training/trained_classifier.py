@@ -14,6 +14,7 @@ import polars as pl
 from gatewise.data.examples import Examples, SequencePreparation
 from gatewise.data.labelled_table import recordings_of
 from gatewise.data.recordings import read_recordings
+from gatewise.data.schema import Schema
 from gatewise.data.sequences import Recording, Sequences
 from gatewise.data.tables import read_table
 from gatewise.data.ts_file import read_ts
@@ -40,6 +41,7 @@ class TrainedClassifier:
         model: the network.
         classes: labels, in the order of their numbers.
         columns: the channels' names.
+        schema: of the table they stood in; None where they stood elsewhere.
         preparation: from values to what the network is given.
         window: rows of a window; 0: whole recordings.
         run: the folder it came from.
@@ -49,6 +51,7 @@ class TrainedClassifier:
     model: SequenceClassifier
     classes: tuple[str, ...]
     columns: tuple[str, ...]
+    schema: Schema | None
     preparation: SequencePreparation
     window: int
     run: Run
@@ -63,10 +66,10 @@ class TrainedClassifier:
         settings, _ = read_settings(self.run, "classify", ClassifySettings, RecordingsSource.from_config)
         if path.suffix.lower() == ".ts":
             found = read_ts(path, labelled=False)
-        elif settings.label and not path.is_dir():
+        elif self.schema and not path.is_dir():
             table = read_table(path, settings.sheet if sheet is None else sheet, say)
             label = settings.label if settings.label in table.frame.columns else ""
-            found = recordings_of(table, label, settings.series, self.columns, say)
+            found = recordings_of(table, label, self.schema, self.preparation.missing == "error", say)
         else:
             found = read_recordings(path, "", len(self.columns), say)
         found.check_values(infinite_only=self.preparation.missing != "error")
@@ -161,7 +164,9 @@ def classifier(run: Run) -> TrainedClassifier:
     model = load_model(run, build)
     about, _ = read_about(run.weights_file)
     preparation = SequencePreparation.from_config(about["preparation"])
-    return TrainedClassifier(model, tuple(about["classes"]), tuple(about["columns"]), preparation, about["window"], run)
+    schema = Schema.from_config(about["schema"]) if about.get("schema") else None
+    classes, columns = tuple(about["classes"]), tuple(about["columns"])
+    return TrainedClassifier(model, classes, columns, schema, preparation, about["window"], run)
 
 
 def _read_limit(run: Run, classes: int) -> AlarmLimit | None:

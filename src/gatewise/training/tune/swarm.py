@@ -9,8 +9,10 @@ import numpy as np
 
 from gatewise.training.tune.extra import need
 
-LARGEST_STEP = 0.2
-"""The most a particle moves in a generation, a share of every range."""
+LARGEST_STEP = 0.4
+"""The most a particle moves in a generation, a share of every range. A search has few generations, five of six
+particles by default, and begins at rest: with pymoo's 0.2 a best place on a border, as of a size that cannot be large
+enough, is out of most particles' reach."""
 
 _MOST_MUTATIONS = 20
 
@@ -24,7 +26,7 @@ def positions(
     A particle i with position x_i and velocity v_i, the best place p_i that it has been at and the best place g that
     any has been at (Kennedy and Eberhart 1995; the inertia weight w is Shi and Eberhart's, 1998):
 
-        v_i <- w v_i + c1 r1 (p_i - x_i) + c2 r2 (g - x_i),   every component clipped to ±0.2
+        v_i <- w v_i + c1 r1 (p_i - x_i) + c2 r2 (g - x_i),   every component clipped to ±0.4
         x_i <- x_i + v_i
 
     with r1 and r2 uniform in 0 ... 1, drawn anew for every particle and component. w, c1 and c2 follow the swarm (Zhan,
@@ -36,10 +38,10 @@ def positions(
     and c1 and c2, 2 at first and 4 together at most, give and take a little as f says that the swarm explores,
     exploits, has converged or jumps out. The particle whose best place is the best of all is put near that place
     instead (polynomial mutation, Deb 1996), so that the swarm never stands still. A particle that would leave a range
-    draws r1 and r2 again, twenty times at most, and then starts anew somewhere. The first generation is a Latin
-    hypercube (McKay, Beckman and Conover 1979), at rest. All this is pymoo's PSO. Ours is that it begins at rest (there
-    all velocities are positive at first), and that a particle that would stand where one has been is mutated too, up to
-    twenty times: a trial is too dear to be repeated.
+    draws r1 and r2 again, twenty times at most, and then goes part of the way to the border. The first generation is a
+    Latin hypercube (McKay, Beckman and Conover 1979), at rest. All this is pymoo's PSO. Ours is that it begins at rest
+    (there all velocities are positive at first), the largest step, and that a particle that would stand where one has
+    been is mutated too, up to twenty times: a trial is too dear to be repeated.
 
     Nothing is remembered from call to call. The swarm is derived from the seed and the values alone, so whoever has
     these, after a kill or in another process, has the same swarm to the last bit.
