@@ -70,7 +70,10 @@ def test_predictions_are_scikit_learns_on_the_same_examples(train):
     scaler = StandardScaler().fit(x)
     regression = LogisticRegression(max_iter=300).fit(scaler.transform(x), train.classes)
     forest = RandomForestClassifier(5, random_state=5).fit(x, train.classes)
-    wanted = {"logistic_regression": regression.predict_proba(scaler.transform(y)), "random_forest": forest.predict_proba(y)}
+    wanted = {
+        "logistic_regression": regression.predict_proba(scaler.transform(y)),
+        "random_forest": forest.predict_proba(y),
+    }
     for name, chances in wanted.items():
         np.testing.assert_allclose(found[name]["test"], chances, atol=1e-9)
     np.testing.assert_array_equal(found["majority"]["test"], np.eye(3)[[0] * 25])

@@ -133,8 +133,9 @@ def _tell_diagnosis(test: Mapping[str, Any]) -> None:
         limit, plain = test["alarm_limit"], test["most_probable"]
         print(
             f"taken for a fault: where 1 - p({test['normal']}) is above {limit['limit']:.3f}, set for "
-            f"{limit['share']:.0%} of normal operation by {limit['examples']:,} of it held out; where the most probable "
-            f"class decides, macro-F1 is {plain['macro_f1']:.3f} and {_share(plain['false_alarm_rate'])} are false alarms"
+            f"{100 * limit['share']:g} % of normal operation by {limit['examples']:,} of its windows held out; where "
+            f"the most probable class decides, macro-F1 is {plain['macro_f1']:.3f} and of the windows of normal "
+            f"operation {_share(plain['false_alarm_rate'])} are taken for a fault"
         )
     print(
         f"an alarm is {row} windows in a row: {noticed:.0f} of {sum(fault['events'] for fault in faults)} faults "

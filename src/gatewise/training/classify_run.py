@@ -113,8 +113,9 @@ def _check_alarms(settings: ClassifySettings, prepared: PreparedClasses) -> None
     wanted = examples_wanted(settings.false_alarms)
     if found < wanted:
         raise UserError(
-            f"--false-alarms {settings.false_alarms:g}: its limit is set on the held-out examples of {settings.normal}, "
-            f"and wants {wanted:,} of them; there are {found:,}; give a larger share, or a larger --heldout"
+            f"--false-alarms {settings.false_alarms:g}: its limit is set on the held-out examples of "
+            f"{settings.normal}, and wants {wanted:,} of them; there are {found:,}; give a larger share, or a larger "
+            "--heldout"
         )
 
 

@@ -171,15 +171,17 @@ def classifier(run: Run) -> TrainedClassifier:
 
 def _read_limit(run: Run, classes: int) -> AlarmLimit | None:
     """What was set on the validation part; None where no share of false alarms was asked for."""
-    settings, _ = read_settings(run, "classify", ClassifySettings, RecordingsSource.from_config)
+    settings, _ = read_settings(run, "classify", ClassifySettings, dict)
     if not settings.false_alarms:
         return None
     path = run.folder / ALARMS
     try:
-        return AlarmLimit.from_config(json.loads(path.read_text(encoding="utf-8")), classes)
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not there, the run is not finished; run: gatewise resume {run.folder}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); use another copy") from None
+    try:
+        return AlarmLimit.from_config(config, classes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
