@@ -100,7 +100,8 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
         alarms = f"  false alarms {_share(one['false_alarm_rate'])}" if "false_alarm_rate" in one else ""
         print(f"{name:26}{_share(one['accuracy']):>8}  {_share(one['macro_f1']):>8}{fewer}{alarms}")
     kinds = {"summary": "mean, deviation, extremes, ends and slope of each input", "flat": "all values of all steps"}
-    print(f"baselines learned from {kinds[summary['baseline_features']]}, of the same examples")
+    if len(summary["baselines"]) > 1:
+        print(f"baselines learned from {kinds[summary['baseline_features']]}, of the same examples")
     for name, one in summary["baselines"].items():
         gain = test["macro_f1"] - one["macro_f1"]
         print(verdict(_NAMES[name], gain > 0, f"{abs(gain):.3f} of macro-F1" if gain > 0 else _lacking(gain)))

@@ -53,7 +53,12 @@ def _summary(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def baselines(
-    train: Examples, test: Mapping[str, Examples], kind: str, seed: int, check: Callable[[], None] = lambda: None
+    train: Examples,
+    test: Mapping[str, Examples],
+    kind: str,
+    seed: int,
+    check: Callable[[], None] = lambda: None,
+    learned: bool = True,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The predictions of each baseline, one after the other.
 
@@ -67,14 +72,23 @@ def baselines(
         kind: one of :data:`FEATURES`.
         seed: of the forest.
         check: called between parts of the work.
+        learned: also those that have to be trained; without, ``majority`` alone.
 
     Yields:
         a baseline's name and its predictions, (n,) numbers of classes by the names of ``test``.
     """
-    from sklearn.exceptions import ConvergenceWarning
-
     commonest = int(np.bincount(train.classes).argmax())
     yield "majority", {name: np.full(len(part), commonest) for name, part in test.items()}
+    if learned:
+        yield from _learned(train, test, kind, seed, check)
+
+
+def _learned(
+    train: Examples, test: Mapping[str, Examples], kind: str, seed: int, check: Callable[[], None]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Those of :func:`baselines` that are trained."""
+    from sklearn.exceptions import ConvergenceWarning
+
     projected = train.encoded.preparation.projection is not None
     for ending in ("", "_pca") if projected else ("",):
         learned, parts = (train, test) if ending else (_plain(train), {n: _plain(part) for n, part in test.items()})

@@ -130,8 +130,10 @@ def _measure(
         return summary
     main = "test" if "test" in judged else "validation"
     summary |= {name: summary[main][name] for name in ("accuracy", "macro_f1")}
-    report.say("training the baselines on the same examples: logistic regression, random forest")
-    for name, predicted in baselines(prepared.train, judged, kind, settings.seed, check):
+    beside = settings.baselines == "all"
+    if beside:
+        report.say("training the baselines on the same examples: logistic regression, random forest")
+    for name, predicted in baselines(prepared.train, judged, kind, settings.seed, check, beside):
         found = {part: tree(part, numbers) for part, numbers in predicted.items()}
         summary["baselines"][name] = {**found[main], "validation": found.get("validation")}
     return summary
