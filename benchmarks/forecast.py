@@ -27,7 +27,7 @@ from gatewise.data.preparation import Preparation, Roles
 from gatewise.data.series_table import Series, SeriesTable
 from gatewise.data.split import Split
 from gatewise.data.windows import Batch, Windows
-from gatewise.layers import forecasting_model
+from gatewise.layers import Recurrent, forecasting_model
 from gatewise.layers.forecasting import Direct
 from gatewise.tasks.forecast import ForecastTask
 from gatewise.training.learner import torch_learner
@@ -54,10 +54,18 @@ def on_torch(model: nn.Module) -> nn.Module:
     """The same model on torch.nn.GRU, with the same weights."""
     other = copy.deepcopy(model)
     assert isinstance(other, Direct)
-    encoder = nn.GRU(INPUTS, HIDDEN)
+    encoder = TorchEncoder(other.encoder)
     encoder.load_state_dict(other.encoder.state_dict())
     other.encoder = encoder  # type: ignore[assignment]
     return other
+
+
+class TorchEncoder(nn.GRU):
+    """torch.nn.GRU with what the model asks its encoder for."""
+
+    def __init__(self, ours: Recurrent) -> None:
+        super().__init__(INPUTS, HIDDEN)
+        self.residual, self.layout = ours.residual, ours.layout
 
 
 def endless(task: ForecastTask) -> Iterator[Batch]:
@@ -141,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(f"[yellow]warning[/]: load {load():.1f}: something else is running; expect junk")
     found = contestants()
     require_equal(found)
-    times = measure(found, QUICK if options.quick else Plan(seconds=20), lambda done, rounds: None)
+    times = measure(found, QUICK if options.quick else Plan(sample_seconds=0.1, seconds=20), lambda done, rounds: None)
     sizes = f"batch {BATCH}, lookback {LOOKBACK}, {INPUTS} inputs, {HIDDEN} hidden, horizon {HORIZON}"
     console.print(f"\ntraining step of `direct`, {sizes}; wanted: at least {LEAST:g} x")
     for place, each in enumerate(found):

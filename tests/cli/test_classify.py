@@ -55,6 +55,12 @@ def test_training_tells_every_class_and_the_baselines(run):
         words = {"majority": "majority class", "": "this network"}.get(name, name.replace("_", " "))
         one = summary["baselines"][name] if name else summary["test"]
         assert f"{words:26}{one['accuracy']:8.3f}  {one['macro_f1']:8.3f}\n" in answer.out
+        gain = summary["macro_f1"] - one["macro_f1"]
+        verdict = f"\nbetter than {words} by {gain:.3f} of macro-F1\n"
+        if gain <= 0:
+            figures = f"its macro-F1 is {-gain:.3f} higher" if gain else "the same macro-F1"
+            verdict = f"\nWARNING: NOT better than {words}: {figures}; take {words}, or train longer, with other"
+        assert (verdict in answer.out) == bool(name)
     assert "train: 2 classes, 2 channels, given as values; 16 recordings to learn, 4 for validation, 12" in answer.err
     with Image.open(folder / "confusion.png") as picture:
         assert picture.size[0] > 300

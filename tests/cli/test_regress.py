@@ -50,6 +50,13 @@ def test_training_says_how_each_target_compares_and_draws(run):
     assert lines[1].startswith("力")
     assert "noise: further off than the test part's own mean" in out
     assert "力: further" not in out
+    own = summary["test"]["standardised"]["mean"]["mse"]
+    for name in ("training_mean", "linear_last_step", "linear_window"):
+        ratio = (own / summary["baselines"][name]["standardised"]["mean"]["mse"]) ** 0.5
+        words = name.replace("linear_", "linear, ").replace("_", " ")
+        better = f"\nbetter than {words} by {1 - ratio:.1%} of its RMSE\n"
+        assert (better if ratio < 1 else f"\nWARNING: NOT better than {words}: {ratio - 1:.1%} more RMSE; take ") in out
+    assert "better than previous value" not in out
     assert "predicting 力, noise from 4 steps of 2 features; windows: 137 to learn, 20 to choose, 40 to" in answer.err
     assert "R²" in (folder / "observed.svg").read_text()
     assert "mse, standardised" in (folder / "curve.svg").read_text()

@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from gatewise import Classifier, Forecaster, Regressor, UserError
+from gatewise.tasks import class_baselines
 
 TINY = {"hidden": 6, "epochs": 2, "threads": 1, "engine": "eager", "evaluations": 2}
 EVERY = pytest.mark.parametrize("kind", [Forecaster, Regressor, Classifier])
@@ -182,6 +183,16 @@ def test_a_classifier_of_unequal_lengths_and_of_a_data_frame(draw):
     np.testing.assert_allclose(own.predict_proba(frame.drop("state")), apart.predict_proba(X), atol=1e-6)
     with pytest.raises(UserError, match="give one for each"):
         Classifier(**TINY).fit(X, labels[:5])
+
+
+def test_a_classifier_trains_baselines_only_where_that_is_asked_for(draw, monkeypatch):
+    X, y = draw.normal(size=(20, 5, 2)), np.arange(20) % 2
+    monkeypatch.setattr(class_baselines, "TREES", 2)
+    beside = Classifier(**TINY, baselines="all").fit(X, y).summary_["baselines"]
+    assert list(beside) == ["majority", "logistic_regression", "random_forest"]
+    monkeypatch.setattr(class_baselines, "_models", lambda seed: pytest.fail("a baseline is trained"))
+    alone = Classifier(**TINY).fit(X, y).summary_["baselines"]
+    assert alone == {"majority": beside["majority"]}
 
 
 def test_in_a_pipeline_and_a_grid_search(draw):

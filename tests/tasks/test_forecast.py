@@ -76,6 +76,23 @@ def test_the_loss_is_the_mean_over_what_is_known(encoded, loss):
     assert found.item() == pytest.approx(by_hand(loss, quantiles, predicted, batch.targets.numpy()), rel=1e-5)
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("loss", [*LOSSES, "pinball"])
+def test_the_loss_of_targets_that_are_all_known(loss, balanced):
+    series = Series("", np.random.default_rng(3).standard_normal((30, 2)).cumsum(0), None, np.arange(2, 32))
+    table = SeriesTable("made up", ("a", "b"), ("a", "b"), (series,), None)
+    made = Preparation.fitted(table, Roles(("a", "b"), ("a", "b")), Split.parse("0.6,0.2,0.2"))
+    quantiles = (0.1, 0.5, 0.8) if loss == "pinball" else ()
+    windows = Windows(made.encode(table), 4, 3, "train")
+    batch = windows.batch(range(8))
+    predicted = Guess(3, len(quantiles) or 1)(batch.past, batch.history, batch.known)
+    weights = balance(windows) if balanced else torch.ones(3)
+    steps = [by_hand(loss, quantiles, predicted[[h]].numpy(), batch.targets[[h]].numpy()) for h in range(3)]
+    wanted = np.average(steps, weights=weights)
+    found = ForecastTask(windows, None, 8, loss, quantiles, balanced=balanced).error(predicted, batch.targets)
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+
+
 def test_steps_weigh_by_what_is_expected_of_them(encoded):
     windows = Windows(encoded, 4, 5, "train")
     batch = windows.batch(range(len(windows)))

@@ -12,6 +12,7 @@ from gatewise.cli.app import CellFile, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
 from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.verdict import verdict
 from gatewise.errors import UserError
 from gatewise.show.series.classes import draw_classify_run
 from gatewise.training import Run
@@ -99,10 +100,18 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
         alarms = f"  false alarms {_share(one['false_alarm_rate'])}" if "false_alarm_rate" in one else ""
         print(f"{name:26}{_share(one['accuracy']):>8}  {_share(one['macro_f1']):>8}{fewer}{alarms}")
     kinds = {"summary": "mean, deviation, extremes, ends and slope of each input", "flat": "all values of all steps"}
-    print(f"baselines learned from {kinds[summary['baseline_features']]}, of the same examples")
+    if len(summary["baselines"]) > 1:
+        print(f"baselines learned from {kinds[summary['baseline_features']]}, of the same examples")
+    for name, one in summary["baselines"].items():
+        gain = test["macro_f1"] - one["macro_f1"]
+        print(verdict(_NAMES[name], gain > 0, f"{abs(gain):.3f} of macro-F1" if gain > 0 else _lacking(gain)))
     if "faults" in test:
         _tell_diagnosis(test)
     print(f"pictures   {run.folder / 'confusion.png'}, {run.curve_file}")
+
+
+def _lacking(gain: float) -> str:
+    return f"its macro-F1 is {-gain:.3f} higher" if gain else "the same macro-F1"
 
 
 def _tell_classes(test: Mapping[str, Any]) -> None:

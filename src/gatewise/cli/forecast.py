@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from gatewise.cli.app import CellFile, app, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
 from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.verdict import verdict_by_error
 from gatewise.data import Table, read_table
 from gatewise.show.forecast_run import draw_forecast_run
 from gatewise.training import Run, finite, reporter
@@ -186,17 +186,10 @@ def verdicts(figures: Mapping[str, Any]) -> list[str]:
         other = found["standardised"]["mean"]["mse"]
         if own is None or other is None:
             continue
-        ratio = math.sqrt(own / other) if other else math.inf
         pairs = [(a, b) for a, b in zip(steps[FORECAST], steps[name], strict=True) if None not in (a, b)]
         better = sum(a < b for a, b in pairs)
-        share = "at every step" if better == len(pairs) else f"at {better} of {len(pairs)} steps"
-        if ratio < 1:
-            lines.append(f"better than {_words(name)} by {1 - ratio:.1%} of its RMSE, {share}")
-        else:
-            lines.append(
-                f"WARNING: NOT better than {_words(name)}: {ratio - 1:.1%} more RMSE, better {share}; take "
-                f"{_words(name)}, or train longer, with other settings or more data"
-            )
+        at = "at every step" if better == len(pairs) else f"at {better} of {len(pairs)} steps"
+        lines.append(verdict_by_error(_words(name), own, other, f", {'' if own < other else 'better '}{at}"))
     return lines
 
 

@@ -12,6 +12,7 @@ from gatewise.cli.app import CellFile, load_cell_file, train_app
 from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
 from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.verdict import verdict_by_error
 from gatewise.data import read_table
 from gatewise.show.regress_run import draw_regress_run
 from gatewise.training import Run
@@ -86,9 +87,19 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
                 f"{name}: further off than the {part} part's own mean: the inputs do not tell it there, or its level "
                 "is not that of the training part any more"
             )
+    for line in _verdicts(summary, part):
+        print(line)
     if part == "test":
         print(f"pictures   {run.folder / 'observed.png'}, {run.folder / 'residuals.png'}")
         print(f"predicted  {run.folder / PREDICTIONS}")
+
+
+def _verdicts(summary: Mapping[str, Any], part: str) -> list[str]:
+    """In words: whether it is better than each of the baselines that are given no more than it is."""
+    own = summary[part]["standardised"]["mean"]["mse"]
+    found = {name: tree["standardised"]["mean"]["mse"] for name, tree in summary["baselines"].items()}
+    fair = {name: words for name, words in _METHODS.items() if name in found and "*" not in words}
+    return [verdict_by_error(words, own, found[name]) for name, words in fair.items() if None not in (own, found[name])]
 
 
 def _figure(value: float | None) -> str:

@@ -149,6 +149,9 @@ class Windows:
         numbers = np.asarray(numbers, dtype=np.int64)
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(self)):
             raise IndexError(f"windows are numbered 0 ... {len(self) - 1}")
+        if len(self._found) == 1:
+            found = self._found[0]
+            return numbers + found.start if isinstance(found, range) else found[numbers]
         places = np.searchsorted(self._ends, numbers, side="right")
         begins = self._ends - [len(one) for one in self._found]
         rows = np.empty_like(numbers)

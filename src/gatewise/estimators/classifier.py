@@ -42,6 +42,7 @@ class Classifier(ClassifierMixin, Estimator):
     stride: int
 
     task = "classify"
+    instead = {"baselines": "none"}
     left_out = frozenset({"label_from", "onset", "alarm", "report_without"})
 
     def fit(self, X: Any, y: Any = None) -> Classifier:

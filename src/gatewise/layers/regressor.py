@@ -126,17 +126,17 @@ class Regressor(nn.Module):
         if past.dim() != 3 or (len(past), past.shape[2]) != (self.lookback, self.input_size):
             wanted = f"({self.lookback}, B, {self.input_size})"
             raise UserError(f"past: want (steps, batch, features) = {wanted}, got {tuple(past.shape)}")
-        outputs, _ = self.layers(self.tcn(past) if self.kind == "tcn" else past)
-        predicted = self.head(self.dropout(self._read(outputs)))
+        read = self.layers(self.tcn(past) if self.kind == "tcn" else past)
+        predicted = self.head(self.dropout(self._taken(*read)))
         if self.linear is not None:
             predicted = predicted + self.linear(past[-self.steps :].transpose(0, 1).flatten(1))
         return predicted[None, :, :, None]
 
-    def _read(self, outputs: Tensor) -> Tensor:
-        """s, of (L, B, size)."""
+    def _taken(self, outputs: Tensor, final: Any) -> Tensor:
+        """s, of (L, B, size) and the last states."""
         if self.kind == "tpa":
             return self.patterns(outputs[:-1], outputs[-1])
-        last = last_state(outputs, self.layers)
+        last = last_state(self.layers, outputs, final)
         if self.kind == "attention":
             context, _ = self.attention(last, self.attention.keys(outputs), outputs)
             return torch.cat([last, context], -1)

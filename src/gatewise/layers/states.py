@@ -67,6 +67,13 @@ class StateLayout:
             return self._split(states)
         return tuple(zip(*(state.split(self._directions) for state in states), strict=True))
 
+    def top(self, hx: Any) -> Tensor:
+        """The first state of the top layer, (directions, B, size), in what a layer returns."""
+        if not self.together:
+            return self.by_layer(self.given(hx))[-1][0]
+        first = self.given(hx)[0]
+        return first if len(first) == self._directions else first[-self._directions :]
+
     def of_layers(self, states: Sequence[States]) -> States:
         """Flat, from those of each layer."""
         if not self.together:

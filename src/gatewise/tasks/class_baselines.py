@@ -54,7 +54,7 @@ def _summary(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def baselines(
     train: Examples, test: Mapping[str, Examples], classes: int, kind: str, seed: int,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None, learned: bool = True,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:  # fmt: skip
     """What each baseline holds for how probable, one after the other.
 
@@ -69,15 +69,24 @@ def baselines(
         kind: one of :data:`FEATURES`.
         seed: of the forest.
         check: called between parts of the work.
+        learned: also those that have to be trained; without, ``majority`` alone.
 
     Yields:
         a baseline's name and its probabilities, (n, C) by the names of ``test``.
     """
-    from sklearn.exceptions import ConvergenceWarning
-
     counts = np.bincount(train.classes, minlength=classes)
     commonest = np.eye(classes)[[counts.argmax()]]
     yield "majority", {name: commonest.repeat(len(part), 0) for name, part in test.items()}
+    if learned:
+        yield from _learned(train, test, classes, kind, seed, check)
+
+
+def _learned(
+    train: Examples, test: Mapping[str, Examples], classes: int, kind: str, seed: int, check: Callable[[], None]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Those of :func:`baselines` that are trained."""
+    from sklearn.exceptions import ConvergenceWarning
+
     given = {"": train.encoded.preparation}
     if given[""].projection is not None:
         given = {"": given[""].unprojected(train.encoded), "_pca": given[""]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.data.windows import Batch, Windows
@@ -22,14 +23,9 @@ _LOOKED_AT = 1000
 """Windows that a look at a part is of, evenly spread."""
 
 
-def _huber(error: Tensor) -> Tensor:
-    """Half the square up to 1, from there on a line (Huber 1964)."""
-    size = error.abs()
-    return torch.where(size < 1, error**2 / 2, size - 0.5)
-
-
-LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {"mse": torch.square, "mae": torch.abs, "huber": _huber}
-"""Of the error in standard deviations, by name; with quantiles there is ``pinball`` instead."""
+LOSSES: Mapping[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+"""Of the error in standard deviations, by name: Huber's (1964) is half the square up to 1, from there on a line. With
+quantiles there is ``pinball`` instead."""
 
 
 class ForecastTask:
@@ -69,7 +65,8 @@ class ForecastTask:
         self.train, self.look = train, look if look is not None and len(look) else None
         self.batch_size, self._loss, self._seed = batch_size, loss, seed
         self._quantiles = torch.tensor(quantiles)
-        self._weights = balance(train) if balanced else torch.ones(train.horizon)
+        self._weights = balance(train).reshape(-1, 1, 1) if balanced else None
+        self._complete = train.encoded.targets_are_complete
         self.loss_unit = f"{loss}, standardised"
 
     def batches(self, epoch: int) -> Sequence[Batch]:
@@ -90,13 +87,16 @@ class ForecastTask:
 
     def error(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of forecasts (H, B, k, q) of targets (H, B, k), of which NaN ones are not counted."""
-        known = ~targets.isnan()
-        truth = targets.nan_to_num()
+        if self._complete and self._weights is None and self._loss != "pinball":
+            return LOSSES[self._loss](middle(predicted), targets)
+        truth = targets if self._complete else targets.nan_to_num()
         if self._loss == "pinball":
             losses = pinball(truth.unsqueeze(-1), predicted, self._quantiles).mean(-1)
         else:
-            losses = LOSSES[self._loss](middle(predicted) - truth)
-        weights = self._weights.reshape(-1, 1, 1) * known
+            losses = LOSSES[self._loss](middle(predicted), truth, reduction="none")
+        weights = torch.ones_like(losses) if self._weights is None else self._weights.expand_as(losses)
+        if not self._complete:
+            weights = weights * ~targets.isnan()
         return (losses * weights).sum() / weights.sum().clamp(min=1e-9)
 
     def held_out(self, model: nn.Module) -> dict[str, float]:

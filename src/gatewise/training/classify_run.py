@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from gatewise.data.examples import Examples
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier
@@ -151,15 +152,25 @@ def _measure(
         table = listed(prepared.test, prepared.parts.test, prepared.classes, chances["test"], limit)
         write_table(table, run.folder / PREDICTIONS)
     summary |= {"baseline_features": kind, "baselines": {}}
-    if not judged:
-        return summary
-    main = "test" if "test" in judged else "validation"
-    summary |= {name: summary[main][name] for name in ("accuracy", "macro_f1")}
-    report.say("training the baselines on the same examples: logistic regression, random forest")
-    for name, chances in baselines(prepared.train, judged, len(prepared.classes), kind, settings.seed, check):
-        found, _ = _found(settings, prepared, chances)
-        summary["baselines"][name] = {**found[main], "validation": found.get("validation")}
+    if judged:
+        main = "test" if "test" in judged else "validation"
+        summary |= {name: summary[main][name] for name in ("accuracy", "macro_f1")}
+        for name, found in _beside(settings, prepared, judged, kind, report, check):
+            summary["baselines"][name] = {**found[main], "validation": found.get("validation")}
     return summary
+
+
+def _beside(
+    settings: ClassifySettings, prepared: PreparedClasses, judged: Mapping[str, Examples], kind: str, report: Reporter,
+    check: Callable[[], None],
+) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+    """The figures of each baseline, by part."""
+    learned = settings.baselines == "all"
+    if learned:
+        report.say("training the baselines on the same examples: logistic regression, random forest")
+    count = len(prepared.classes)
+    for name, chances in baselines(prepared.train, judged, count, kind, settings.seed, check, learned):
+        yield name, _found(settings, prepared, chances)[0]
 
 
 def _found(

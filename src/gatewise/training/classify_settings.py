@@ -89,6 +89,10 @@ class ClassifySettings(ColumnSettings):
     report_without: str = setting(
         "", "Classes without which the figures are given too, as `a,b`", "Data", default="none"
     )
+    baselines: str = setting(
+        "all", "What is trained on the same examples to be printed beside it: `all`, that is logistic regression and a "
+        "random forest; or `none`", choices=("all", "none"),
+    )  # fmt: skip
     baseline_features: str = setting(
         "summary", "What the baselines are given: `summary` (seven figures an input) or `flat` (all values)",
         choices=BASELINE_FEATURES,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gatewise.layers.shapes import PARTS
 from gatewise.tasks import Task
+from gatewise.training.adamw import AdamW
 from gatewise.training.settings import TrainingSettings
 
 CARRIED = "carried."
@@ -73,7 +74,7 @@ class TorchLearner:
         self._model, self.task, self._optimizer = model, task, optimizer
         self._clip = clip or math.inf
         self._state: Any = None
-        self._parameters = list(model.parameters())
+        self._parameters: list[Tensor] = list(model.parameters())
         self._good = self._weights()  # from before the last update
         model.train()
 
@@ -99,7 +100,8 @@ class TorchLearner:
 
     def _clipped(self) -> float:
         """Cut the gradient to the largest norm allowed; the norm that it had."""
-        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # type: ignore[arg-type]
         size = norm.item()
         if size + 1e-6 > self._clip:  # PyTorch's margin; below it nothing is scaled
             nn.utils.clip_grads_with_norm_(self._parameters, self._clip, norm)
@@ -186,7 +188,5 @@ def torch_learner(model: nn.Module, task: Task, settings: TrainingSettings) -> T
         matrices = [p for name, p in model.named_parameters() if is_matrix(name, p)]
         others = [p for name, p in model.named_parameters() if not is_matrix(name, p)]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(
-            groups, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=True
-        )
+        optimizer = AdamW(groups, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
     return TorchLearner(model, task, optimizer, settings.clip)

@@ -62,8 +62,8 @@ class Direct(ForecastingModel):
         self, past: Tensor, history: Tensor, known: Tensor, share: float = 1.0, targets: Tensor | None = None
     ) -> Tensor:
         self.check(past, history, known, targets)
-        output, _ = self.encoder(self.encoder_input(past, history))
-        return self.forecast_from(last_state(output, self.encoder), known)
+        read = self.encoder(self.encoder_input(past, history))
+        return self.forecast_from(last_state(self.encoder, *read), known)
 
     def forecast_from(self, state: Tensor, known: Tensor) -> Tensor:
         """The forecast (H, B, k, q) from what was read of the past, (B, S), and what is known of the steps to come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -126,9 +126,18 @@ def recurrent(
     return Recurrent(cell, input_size, hidden_size, layers, dropout=between, bidirectional=bidirectional, **options)
 
 
-def last_state(output: Tensor, layer: Recurrent) -> Tensor:
-    """What the top layer put out when it had read everything, (B, D H): each direction at its own last step."""
-    if not layer.bidirectional:
-        return output[-1]
-    forward, backward = output.chunk(2, -1)
-    return torch.cat([forward[-1], backward[0]], -1)
+def last_state(layer: Recurrent, output: Tensor, final: Any) -> Tensor:
+    """What the top layer put out when it had read everything, (B, D H): each direction at its own last step.
+
+    Args:
+        layer: that has read, without ``lengths``.
+        output, final: what it gave.
+    """
+    if layer.residual:
+        if not layer.bidirectional:
+            return output[-1]
+        forward, backward = output.chunk(2, -1)
+        return torch.cat([forward[-1], backward[0]], -1)
+    # What a cell puts out is its first state, whose gradient needs no (L, B, H) of zeros to stand in.
+    top = layer.layout.top(final)
+    return torch.cat([*top], -1) if layer.bidirectional else top.squeeze(0)

@@ -32,4 +32,5 @@ def increasing(raw: Tensor) -> Tensor:
 
 def middle(values: Tensor) -> Tensor:
     """The one in the middle, (..., q) -> (...): the point that stands for all."""
-    return values[..., values.shape[-1] // 2]
+    count = values.shape[-1]
+    return values.squeeze(-1) if count == 1 else values[..., count // 2]

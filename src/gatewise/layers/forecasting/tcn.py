@@ -69,5 +69,5 @@ class TCNRecurrent(ForecastingModel):
         self, past: Tensor, history: Tensor, known: Tensor, share: float = 1.0, targets: Tensor | None = None
     ) -> Tensor:
         self.check(past, history, known, targets)
-        output, _ = self.encoder(self.tcn(self.encoder_input(past, history)))
-        return self.head(self.dropout(last_state(output, self.encoder)), known)
+        read = self.encoder(self.tcn(self.encoder_input(past, history)))
+        return self.head(self.dropout(last_state(self.encoder, *read)), known)
