@@ -188,12 +188,12 @@ def _found(
         for name, each in chances.items():
             plain = judge(settings, prepared, name, decided(each, None))
             found[name]["alarm_limit"] = limit.to_config()
-            found[name]["most_probable"] = {figure: plain[figure] for figure in _WITHOUT_LIMIT}
+            found[name]["most_probable"] = {figure: plain[figure] for figure in plain if figure not in _LONG}
     return found, limit
 
 
-_WITHOUT_LIMIT = ("accuracy", "macro_f1", "false_alarm_rate", "false_alarm_rate_in_a_row", "missed_rate")
-"""What is said of the most probable classes too, where a limit of alarms decides."""
+_LONG = ("per_class", "confusion", "normal", "in_a_row")
+"""What is not said of the most probable classes too, where a limit of alarms decides."""
 
 
 def judge(settings: ClassifySettings, prepared: PreparedClasses, part: str, predicted: np.ndarray) -> dict[str, Any]:
