@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,13 +63,13 @@ def train_regress_command(
     carry_out("regress", source, settings, out, cell_file, tensorboard, json_, quiet)
 
 
-def _predict(run: Run, wanted: Wanted) -> str:
+def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     wanted.refuse_others("sheet")
     check_table_file(wanted.out)
     trained = load_regress_run(run.folder)
     sheet = wanted.sheet if wanted.sheet is not None else run.read_config()["settings"]["sheet"]
-    table = None if wanted.data is None else read_table(wanted.data, sheet)
-    frame = trained.predict(table)
+    table = None if wanted.data is None else read_table(wanted.data, sheet, say)
+    frame = trained.predict(table, say)
     write_table(frame, wanted.out)
     return f"{frame.height:,} rows of {', '.join(trained.recorded.preparation.target_names)}: {wanted.out}"
 
