@@ -129,7 +129,7 @@ def test_new_files_of_a_folder_are_classified_without_labels(gatewise_, tmp_path
     assert answer.code == 0, answer
     np.savetxt(tmp_path / "new.dat", draw.normal(size=(7, 2)).T)  # transposed
     answer = gatewise_("predict", tmp_path / "run", tmp_path / "new.dat", "--out", tmp_path / "out.csv")
-    assert answer.out.splitlines()[0] == "new.dat: stored transposed, 2 rows of 7; turned to columns"
+    assert answer.err.splitlines()[0] == "new.dat: stored transposed, 2 rows of 7; turned to columns"
     assert pl.read_csv(tmp_path / "out.csv")["recording"].to_list() == ["new.dat"]
 
 

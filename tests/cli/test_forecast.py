@@ -110,6 +110,7 @@ def test_predicting_goes_on_after_the_end_in_the_table_s_own_time(gatewise_, run
     again = gatewise_("predict", run[0], months, "--out", tmp_path / "again.csv")
     assert again.out == f"12 steps after {months}: {tmp_path / 'again.csv'}\n"
     np.testing.assert_allclose(pl.read_csv(tmp_path / "again.csv")["Passengers"], found["Passengers"], rtol=1e-5)
+    assert again.err.startswith(f"{months}: 144 steps every 1mo from 1949-01-01 to 1960-12-01, by 'Month'")
 
 
 def test_backtesting_writes_every_origin_and_its_figures(gatewise_, run, months, tmp_path):

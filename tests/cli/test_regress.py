@@ -51,9 +51,12 @@ def test_training_says_how_each_target_compares_and_draws(run):
     assert "noise: further off than the test part's own mean" in out
     assert "力: further" not in out
     own = summary["test"]["standardised"]["mean"]["mse"]
-    for name in ("training_mean", "linear_last_step", "linear_window"):
+    for name, words in (
+        ("training_mean", "the training mean"),
+        ("linear_last_step", "a linear regression on the last step"),
+        ("linear_window", "a linear regression on the window"),
+    ):
         ratio = (own / summary["baselines"][name]["standardised"]["mean"]["mse"]) ** 0.5
-        words = name.replace("linear_", "linear, ").replace("_", " ")
         better = f"\nbetter than {words} by {1 - ratio:.1%} of its RMSE\n"
         assert (better if ratio < 1 else f"\nWARNING: NOT better than {words}: {ratio - 1:.1%} more RMSE; take ") in out
     assert "better than previous value" not in out

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shlex
 import signal
 import tomllib
 
@@ -33,6 +34,13 @@ def table(folder) -> list[dict[str, str]]:
 def tried(folder) -> list[tuple[str, ...]]:
     """Everything of the table but how long it took."""
     return [tuple(row[c] for c in ("trial", "value", "state", "lr", "hidden")) for row in table(folder)]
+
+
+def next_command(answer) -> list[str]:
+    """What it says to call next, without the program's name."""
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("next "))
+    words = shlex.split(line)
+    return words[words.index("train") :]
 
 
 def test_every_trial_has_a_line_a_row_and_a_place_in_the_json(tuned):
@@ -77,7 +85,7 @@ def test_train_takes_the_recipe_and_comes_to_the_same(tuned, gatewise_, text_fil
     assert recipe["settings"]["lr"] == told["best"]["settings"]["lr"]
     assert recipe["settings"]["epochs"] == 1
     run = tmp_path / "run"
-    trained = gatewise_("train", "text", text_file, "--recipe", folder / "best.toml", "--threads", 1, "--out", run)
+    trained = gatewise_(*next_command(answer), "--threads", 1, "--out", run)
     assert trained.code == 0, trained
     there, here = (json.loads((f / "summary.json").read_text()) for f in (run, folder / told["run"]))
     assert there["heldout_loss"] == here["heldout_loss"]
@@ -88,6 +96,23 @@ def test_train_takes_the_recipe_and_comes_to_the_same(tuned, gatewise_, text_fil
     assert again.code == 0, again
     settings = tomllib.loads((tmp_path / "other" / "config.toml").read_text())["settings"]
     assert (settings["hidden"], settings["lr"]) == (5, told["best"]["settings"]["lr"])
+
+
+def test_the_command_to_call_next_names_all_of_the_data(gatewise_, tmp_path):
+    """With the part to test on, which is no setting and stands in no recipe."""
+    for name, level in (("learn", 0), ("to test", 1)):
+        rows = [f"{level + n},{n + 1},{n}:{'ab'[n % 2]}" for n in range(8)]
+        (tmp_path / f"{name}.ts").write_text("\n".join(["@classLabel true a b", "@data", *rows]))
+    answer = gatewise_(
+        "tune", "classify", tmp_path / "learn.ts", "--test", tmp_path / "to test.ts", "--hidden", 3, "--members", 1,
+        "--baselines", "none", "--only", "lr", "--trials", 1, "--epochs", 1, "--threads", 1, "--engine", "eager",
+        "--out", tmp_path / "search",
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    assert next_command(answer) == [
+        "train", "classify", str(tmp_path / "learn.ts"), "--test", str(tmp_path / "to test.ts"), "--recipe",
+        str(tmp_path / "search" / "best.toml"),
+    ]  # fmt: skip
 
 
 def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned, gatewise_, text_file):

@@ -19,7 +19,7 @@ def table(**columns) -> Table:
 
 def read(made: Table, label: str, series: str = "", columns: tuple[str, ...] = (), say=print, **choice) -> Sequences:
     schema = channels_of(made, label, Choice(series=series, columns=columns, **choice), say)
-    return recordings_of(made, label, schema)
+    return recordings_of(made, label, schema, say=say)
 
 
 def test_rows_of_a_series_are_a_recording_in_the_tables_order():
@@ -104,7 +104,10 @@ def test_a_new_table_is_read_as_the_first_was():
     told = []
     (one,) = recordings_of(new, "", schema, say=told.append)
     assert (one.values.tolist(), one.labels.tolist()) == ([[5], [6]], ["", ""])
-    assert told == ["made up: columns that the run was not trained with are ignored: 'z'"]
+    assert told == [
+        "made up: columns that the run was not trained with are ignored: 'z'",
+        "made up: 2 steps every 1d from 2021-01-05 to 2021-01-06, by 'time'",
+    ]
     with pytest.raises(UserError, match="no column 'x', which the run was trained with"):
         recordings_of(table(time=["2021-01-05"], y=[1]), "", schema)
     with pytest.raises(UserError, match="the data trained on; give all one, or --resample 1d"):

@@ -28,7 +28,7 @@ def _at(*minutes):
 
 def _read(table, **choice):
     said = []
-    return Schema.fitted(table, Choice(**choice), SPLIT, say=said.append).read(table), said
+    return Schema.fitted(table, Choice(**choice), SPLIT).read(table, say=said.append), said
 
 
 def _refused(times, **choice):

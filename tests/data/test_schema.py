@@ -69,6 +69,8 @@ def test_numbers_truths_and_categories():
     assert np.asarray(series.times).tolist() == _hours(5)
     assert series.rows.tolist() == [0, 1, 2, 3, 4]
     assert series.key == ""
+    assert said == []
+    schema.read(table, say=said.append)
     assert said == ["t: 5 steps every 1h from 2024-01-01 to 2024-01-01 04:00, by 'time'"]
 
 
@@ -114,7 +116,7 @@ def test_a_category_of_later_rows_is_nothing_and_said():
     schema, _ = _fitted(table)
     said = []
     assert schema.read(table, say=said.append).series[0].values.tolist() == [[1, 0], [0, 1], [1, 0], [0, 0], [0, 0]]
-    assert said == [
+    assert said[1:] == [
         "t: column 'wind': 'E' (row 3, the first of 2) is no category of the rows learned from; it is 0 in all "
         "features of the column"
     ]
@@ -197,6 +199,7 @@ def test_several_series_each_with_its_own_steps():
     assert read.series[1].values.tolist() == [[10, 0, 1], [11, 0, 1], [12, 0, 1], [13, 0, 1]]
     assert read.series[1].rows.tolist() == [1, 3, 5, 7]
     assert np.asarray(read.series[1].times).tolist() == _hours(4)
+    schema.read(table, say=said.append)
     assert "t: 2 series, 8 steps every 1h" in said[0]
     numbers = table_of(table.frame.with_columns(id=pl.Series([2.0, 1.0] * 4)), "t")
     assert [series.key for series in _fitted(numbers, series="id")[0].read(numbers).series] == ["2", "1"]

@@ -67,7 +67,8 @@ def test_sheets_are_named(book):
     assert read_table(path, "温度").frame.rows() == [(1,)]
     for sheet, message in {
         "": r"has 5 sheets \(data, 温度, empty, names, twice\); name one with --sheet",
-        "dat": r"no sheet 'dat' \(did you mean 'data'\?\); its sheets: data, 温度, empty, names, twice",
+        "dat": r"no sheet 'dat'; did you mean 'data'\?$",
+        "S": "no sheet 'S'; known: data, 温度, empty, names, twice$",
         "empty": "sheet 'empty': is empty",
         "names": "sheet 'names': is empty",
         "twice": "sheet 'twice': row 1: columns 1 and 2 are both called 'a'",

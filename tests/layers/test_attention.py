@@ -1,15 +1,22 @@
-"""Additive attention in its limits."""
+"""Additive attention in its limits, and against its equation written out, whatever asks and however often."""
 
+import gc
+import weakref
+
+import pytest
 import torch
 
+from gatewise.layers import attention as module
 from gatewise.layers.attention import AdditiveAttention
+
+T, B, Q, S, A, TIMES = 7, 5, 3, 4, 6, 3
 
 
 def test_a_score_of_nothing_asks_for_the_mean():
     attention = AdditiveAttention(3, 4, 5).double()
     torch.nn.init.zeros_(attention.score.weight)
     values = torch.randn(7, 2, 4, dtype=torch.float64)
-    context, weights = attention(torch.randn(2, 3, dtype=torch.float64), attention.keys(values), values)
+    context, weights = attention(torch.randn(2, 3, dtype=torch.float64), attention.memory(values))
     torch.testing.assert_close(context, values.mean(0), rtol=0, atol=1e-12)
     torch.testing.assert_close(weights, torch.full((7, 2), 1 / 7, dtype=torch.float64), rtol=0, atol=1e-12)
 
@@ -19,6 +26,122 @@ def test_a_large_score_asks_for_one_value():
     for layer, weight in ((attention.query, [[0.0]]), (attention.key, [[1.0, 0.0]]), (attention.score, [[200.0]])):
         layer.weight.data = torch.tensor(weight, dtype=torch.float64)
     values = torch.tensor([[[0.1, 5.0]], [[0.9, 6.0]], [[0.2, 7.0]]], dtype=torch.float64)
-    context, weights = attention(torch.zeros(1, 1, dtype=torch.float64), attention.keys(values), values)
+    context, weights = attention(torch.zeros(1, 1, dtype=torch.float64), attention.memory(values))
     assert weights.argmax().item() == 1
     torch.testing.assert_close(context, values[1], rtol=0, atol=1e-12)
+
+
+def asked_in_turn(attention, query, values, recall):
+    """Each answer and the weights with it change what is asked next, as a decoder's do."""
+    found = []
+    for time in range(TIMES):
+        context, weights = recall(query)
+        found += [context, weights]
+        query = torch.tanh(query + context[:, :Q] + (time + 1) * weights[:Q].t())
+    return found
+
+
+def as_written(attention, values):
+    def recall(query):
+        scores = torch.tanh(query @ attention.query.weight.t() + values @ attention.key.weight.t())
+        weights = torch.softmax(scores @ attention.score.weight[0], 0)
+        return (weights.unsqueeze(-1) * values).sum(0), weights
+
+    return recall
+
+
+def differentiated(attention, query, values, found):
+    generator = torch.Generator().manual_seed(2)
+    parts = [(one * torch.randn(one.shape, generator=generator, dtype=one.dtype)).sum() for one in found]
+    return torch.autograd.grad(parts, [query, values, *attention.parameters()], retain_graph=True)
+
+
+def operands(of_queries=1.0, of_keys=1.0):
+    torch.manual_seed(3)
+    attention = AdditiveAttention(Q, S, A).double()
+    with torch.no_grad():
+        attention.query.weight.mul_(of_queries)
+        attention.key.weight.mul_(of_keys)
+    drawn = torch.randn(B, Q, dtype=torch.float64), torch.randn(T, B, S, dtype=torch.float64)
+    return attention, *(one.requires_grad_() for one in drawn)
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * T * A, 1 << 17], ids=["a row", "two rows", "all rows"])
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (900.0, 1.0), (1.0, 900.0)], ids=["small", "queries", "keys"])
+def test_is_bahdanaus_with_every_gradient(scales, at_once, monkeypatch):
+    monkeypatch.setattr(module, "_AT_ONCE", at_once)
+    attention, query, values = operands(*scales)
+    memory = attention.memory(values, TIMES)
+    large = attention.query(query).abs().max() > 400, memory.store.keys.abs().max() > 400  # where e^{2x} is infinite
+    assert large == tuple(scale > 1 for scale in scales)
+    found = asked_in_turn(attention, query, values, lambda state: attention(state, memory))
+    wanted = asked_in_turn(attention, query, values, as_written(attention, values))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
+    gradients = differentiated(attention, query, values, found)
+    tolerance = 1e-10 * max(scales)
+    torch.testing.assert_close(gradients, differentiated(attention, query, values, wanted), rtol=0, atol=tolerance)
+    again = differentiated(attention, query, values, found)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, again, strict=True))
+
+
+def test_gradients_are_those_of_finite_differences():
+    attention, query, values = operands()
+
+    def asked(query, values, *weights):
+        memory = attention.memory(values, TIMES)
+        return tuple(asked_in_turn(attention, query, values, lambda state: attention(state, memory)))
+
+    assert torch.autograd.gradcheck(asked, (query, values, *attention.parameters()))
+
+
+def test_some_gradients_alone_leave_the_others_as_they_are():
+    attention, query, values = operands()
+    memory = attention.memory(values, TIMES)
+    found = asked_in_turn(attention, query, values, lambda state: attention(state, memory))
+    wanted = differentiated(attention, query, values, found)
+    torch.autograd.grad([one.sum() for one in found], query, retain_graph=True)
+    assert torch.equal(differentiated(attention, query, values, found)[1], wanted[1])
+
+
+def test_asking_less_often_than_announced_is_no_matter():
+    attention, query, values = operands()
+    many, one = (attention(query, attention.memory(values, times))[0].square().sum() for times in (9, 1))
+    torch.testing.assert_close(
+        torch.autograd.grad(many, [query, values]), torch.autograd.grad(one, [query, values]), rtol=0, atol=1e-12
+    )
+
+
+def test_in_float32_it_is_as_close_as_a_tanh():
+    attention, query, values = operands(5.0, 5.0)
+    wanted, _ = attention(query, attention.memory(values))
+    attention = attention.float()
+    found, _ = attention(query.detach().float(), attention.memory(values.detach().float()))
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-6)
+
+
+def store_of_a_call(backward):
+    attention, query, values = operands()
+    memory = attention.memory(values, TIMES)
+    found = asked_in_turn(attention, query, values, lambda state: attention(state, memory))
+    if backward:
+        found[-2].sum().backward()
+    return weakref.ref(memory.store)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_nothing_stays_in_memory(backward):
+    gc.disable()
+    try:
+        assert store_of_a_call(backward)() is None
+    finally:
+        gc.enable()
+
+
+def test_without_a_gradient_nothing_is_kept():
+    attention, query, values = operands()
+    with torch.no_grad():
+        memory = attention.memory(values)
+        for _ in range(3):
+            attention(query, memory)
+    assert memory.store.asked == []
+    assert memory.ties == ()

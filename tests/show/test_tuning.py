@@ -1,8 +1,10 @@
 """The picture of a search: every trial, the best so far, a panel a setting."""
 
+import itertools
 import math
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gatewise.show import tuning
@@ -50,6 +52,22 @@ def test_every_trial_is_a_point_and_the_best_so_far_goes_down(drawn):
     assert lr.lines[0].get_xydata().tolist() == [[0.03, 1.0]]  # the best is marked
     labels = {text.get_text() for text in course.get_legend().get_texts()}
     assert labels == {"complete", "pruned", "diverged", "off the picture", "best so far"}
+
+
+@pytest.mark.parametrize(
+    "tried", [[1.6e-4, 7e-3, 0.027], [2.8e-5, 8e-4, 0.08], [18, 30, 107], [0.004, 0.02, 0.1]], ids=str
+)
+def test_what_is_written_under_a_logarithmic_axis_does_not_overlap(tmp_path, monkeypatch, tried):
+    figures: list[Figure] = []
+    monkeypatch.setattr(tuning, "save_both", lambda figure, *_: figures.append(figure))
+    draw_search([1, 2, 3], [3.0, 2.0, 1.0], [False] * 3, {"a": tried}, {"a": "log"}, tmp_path, "a search")
+    FigureCanvasAgg(figures[0]).draw()
+    axes = figures[0].axes[1]
+    left, right = axes.get_xlim()
+    shown = [label for label in axes.get_xticklabels() if left <= label.get_position()[0] <= right and label.get_text()]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_where_nothing_came_to_a_value(tmp_path):

@@ -4,6 +4,7 @@ import psutil
 import pytest
 import torch
 
+from gatewise import UserError
 from gatewise.training import Run, Watch, resume
 from gatewise.training.lifecycle import train
 from gatewise.training.progress import Silent
@@ -54,6 +55,14 @@ def test_a_run_records_its_threads_and_goes_on_with_them(two_cores, text_file, t
     run.summary_file.unlink()
     resume(Run.open(tmp_path / "run").folder)
     assert torch.get_num_threads() == 1
+
+
+def test_nothing_is_said_of_threads_where_the_data_are_refused(two_cores, tmp_path):
+    two_cores(60.0)
+    heard = Heard()
+    with pytest.raises(UserError, match="does not exist"):
+        train(TRAININGS["text"], Source(tmp_path / "nowhere.txt"), text_settings(**SMALL), None, Watch(heard))
+    assert heard.lines == []
 
 
 def test_what_is_asked_for_is_taken(two_cores, text_file, tmp_path):

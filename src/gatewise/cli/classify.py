@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,14 +66,14 @@ def train_classify_command(
     carry_out("classify", RecordingsSource(data, test), settings, out, cell_file, tensorboard, json_, quiet)
 
 
-def _predict(run: Run, wanted: Wanted) -> str:
+def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     """The class of every recording or window."""
     wanted.refuse_others("sheet")
     if wanted.data is None:
         raise UserError(f"predict {run.folder}: name the recordings to classify, as `train classify` takes them")
     check_table_file(wanted.out)
     trained = load_classifier(run.folder)
-    found = trained.predict(trained.read(wanted.data, wanted.sheet, print).recordings)
+    found = trained.predict(trained.read(wanted.data, wanted.sheet, say).recordings)
     write_table(found, wanted.out)
     return f"{len(found):,} {'windows' if trained.window else 'recordings'} classified: {wanted.out}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,14 +111,13 @@ def _read(trained: TrainedForecaster, file: Path, sheet: str | None, say: Any = 
     return read_table(file, (recorded if workbook else "") if sheet is None else sheet, say)
 
 
-def _predict(run: Run, wanted: Wanted) -> str:
+def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     """The steps past the end of a table."""
     wanted.refuse_others("sheet")
     check_table_file(wanted.out)
     trained = load_forecast_run(run.folder)
-    with reporter(quiet=True) as report:
-        table = None if wanted.data is None else _read(trained, wanted.data, wanted.sheet, report.say)
-        frame = trained.predict(table, report.say)
+    table = None if wanted.data is None else _read(trained, wanted.data, wanted.sheet, say)
+    frame = trained.predict(table, say)
     if wanted.out.suffix.lower() == ".csv":
         frame = trained.written(frame)
     write_table(frame, wanted.out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +58,7 @@ def train_frames_command(
     carry_out("frames", FramesSource(folder), settings, out, cell_file, tensorboard, json_, quiet)
 
 
-def _predict(run: Run, wanted: Wanted) -> str:
+def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     """The frames that come after those of a video; of several videos, the first."""
     wanted.refuse_others("frames")
     folder, out, frames = wanted.data, wanted.out, wanted.frames

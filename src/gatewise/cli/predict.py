@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from gatewise.cli.app import CellFile, app, load_cell_file
 from gatewise.errors import UserError
-from gatewise.training import Run
+from gatewise.training import Run, reporter
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Wanted:
                 raise UserError(f"--{option}: a run of this task has no use for it; leave it out")
 
 
-Predictor = Callable[[Run, Wanted], str]
-"""Writes the predictions, and says in a line what was written."""
+Predictor = Callable[[Run, Wanted, Callable[[str], None]], str]
+"""Writes the predictions, tells what it found in the data, and returns a line about what was written."""
 
 PREDICTORS: dict[str, Predictor] = {}
 """By task; the file with a task's commands adds its own."""
@@ -77,4 +77,9 @@ def predict_command(
             f"{opened.config_file}: a run of the task '{task}', which predicts nothing; give a run of "
             f"{' or '.join(PREDICTORS)}"
         )
-    print(PREDICTORS[task](opened, Wanted(data, out, frames, sheet)))
+    found: list[str] = []  # said when all is well: a mistake is one line
+    written = PREDICTORS[task](opened, Wanted(data, out, frames, sheet), found.append)
+    with reporter() as report:
+        for line in found:
+            report.say(line)
+    print(written)

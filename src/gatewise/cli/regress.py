@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,12 @@ _METHODS = {
     "training_mean": "training mean", "linear_last_step": "linear, last step", "linear_window": "linear, window",
     "previous_value": "previous value *",
 }  # fmt: skip
+
+_FAIR = {
+    "training_mean": "the training mean", "linear_last_step": "a linear regression on the last step",
+    "linear_window": "a linear regression on the window",
+}  # fmt: skip
+"""Those that are given no more than the network is."""
 
 
 @train_app.command(name="regress")
@@ -57,13 +63,13 @@ def train_regress_command(
     carry_out("regress", source, settings, out, cell_file, tensorboard, json_, quiet)
 
 
-def _predict(run: Run, wanted: Wanted) -> str:
+def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     wanted.refuse_others("sheet")
     check_table_file(wanted.out)
     trained = load_regress_run(run.folder)
     sheet = wanted.sheet if wanted.sheet is not None else run.read_config()["settings"]["sheet"]
-    table = None if wanted.data is None else read_table(wanted.data, sheet)
-    frame = trained.predict(table)
+    table = None if wanted.data is None else read_table(wanted.data, sheet, say)
+    frame = trained.predict(table, say)
     write_table(frame, wanted.out)
     return f"{frame.height:,} rows of {', '.join(trained.recorded.preparation.target_names)}: {wanted.out}"
 
@@ -95,11 +101,14 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
 
 
 def _verdicts(summary: Mapping[str, Any], part: str) -> list[str]:
-    """In words: whether it is better than each of the baselines that are given no more than it is."""
+    """In words: whether it is better than each of the baselines."""
     own = summary[part]["standardised"]["mean"]["mse"]
     found = {name: tree["standardised"]["mean"]["mse"] for name, tree in summary["baselines"].items()}
-    fair = {name: words for name, words in _METHODS.items() if name in found and "*" not in words}
-    return [verdict_by_error(words, own, found[name]) for name, words in fair.items() if None not in (own, found[name])]
+    return [
+        verdict_by_error(words, own, found[name])
+        for name, words in _FAIR.items()
+        if name in found and None not in (own, found[name])
+    ]
 
 
 def _figure(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -86,6 +87,7 @@ def tune_command(
     quiet: Quiet = False,
     order: Callable[[], Order],
     given: Sequence[str],
+    data: Sequence[str],
 ) -> None:  # fmt: skip
     """Look for the settings with the smallest loss on what is held out; the test part is not looked at.
 
@@ -106,7 +108,7 @@ def tune_command(
         watch = Watch(report, None, ENDINGS[wanted.task].draw)
         found = tune(training, wanted.source, wanted.settings, wish, out, Audience(watch, pictures.draw_now_and_then))
     pictures.draw(found)
-    _tell(found)
+    _tell(found, data)
     if json_:
         print(json.dumps(_to_dict(found)))
 
@@ -116,15 +118,19 @@ def _tuned(train: Callable[..., None], settings: type[NetworkSettings]) -> Calla
     of_train = inspect.signature(train)
     of_search = inspect.signature(tune_command, eval_str=True)
     theirs = [_in_tune(p) for p in of_train.parameters.values() if p.name not in _NOT_TAKEN]
-    own = [p for p in of_search.parameters.values() if p.name not in ("order", "given")]
+    own = [p for p in of_search.parameters.values() if p.name not in ("order", "given", "data")]
     names = [field.name for field in dataclasses.fields(settings)]
 
     def run(*arguments: Any, **options: Any) -> None:
         search = {p.name: options.pop(p.name) for p in own if p.name in options}
         given = [name for name in names if options.get(name) is not None]
+        data = [str(word) for word in arguments if word is not None]
+        for p in theirs:
+            if p.name in options and p.name not in (*names, "recipe") and options[p.name] not in (None, p.default):
+                data += [f"--{p.name.replace('_', '-')}", str(options[p.name])]
         if not options.get("recipe") and options.get("minutes") is None and options.get("epochs") is None:
             options["minutes"] = 1.0
-        tune_command(**search, order=lambda: order_of(train, *arguments, **options), given=given)
+        tune_command(**search, order=lambda: order_of(train, *arguments, **options), given=given, data=data)
 
     positional = [p for p in theirs if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     named = [p for p in theirs if p.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -172,8 +178,8 @@ class _Pictures:
         self._drawn = time.monotonic()
 
 
-def _tell(found: Found) -> None:
-    """The best trials as a table, and what to call next."""
+def _tell(found: Found, data: Sequence[str]) -> None:
+    """The best trials as a table, and what to call next: the words of ``train`` that say where the data are."""
     names = [r.name for r in found.plan.ranges]
     table = [("trial", "held-out loss", "state", *(name.replace("_", " ") for name in names), "seconds")]
     rows = sorted(found.rows, key=lambda row: (row.state != "complete", row.value, row.trial))
@@ -191,7 +197,8 @@ def _tell(found: Found) -> None:
         return
     if found.run is not None:
         print(f"best run   {found.run.folder}")
-    print(f"next       {this_command()} train {found.plan.task} DATA --recipe {found.recipe}")
+    words = shlex.join([found.plan.task, *data, "--recipe", str(found.recipe)])
+    print(f"next       {this_command()} train {words}")
 
 
 def _to_dict(found: Found) -> Mapping[str, Any]:

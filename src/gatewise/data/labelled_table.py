@@ -26,7 +26,7 @@ def channels_of(table: Table, label: str, choice: Choice, say: Callable[[str], N
         label: the column of labels.
         choice: what is wanted of the others; without columns, all that hold numbers are channels, but for those that
             only count the rows.
-        say: is told what was found and what is left out.
+        say: is told what is left out.
 
     Raises:
         UserError: columns that are not there, rows without a label, times that are not regular, the labels as a
@@ -49,7 +49,7 @@ def recordings_of(
         schema: of the other columns, as :func:`channels_of` finds it. Where it resamples, a step has its commonest
             label, and one without a row that of the step before.
         complete: refuse missing values.
-        say: is told what differs from the table that the schema was made of.
+        say: is told what was found, and what differs from the table that the schema was made of.
 
     Raises:
         UserError: a column that is not there or holds no numbers, a row without a label or a series, rows that are not
@@ -59,7 +59,6 @@ def recordings_of(
     >>> table = Table(frame, "made up", 2)
     >>> schema = channels_of(table, "state", Choice(time="none", series="run"), say=print)
     made up: column 'note' is left out: it holds no numbers
-    made up: 2 series, 3 rows
     >>> [(one.name, one.values.tolist(), one.labels.tolist()) for one in recordings_of(table, "state", schema)]
     [('1', [[0.5], [1.0]], ['ok', 'bad']), ('2', [[2.0]], ['ok'])]
     """

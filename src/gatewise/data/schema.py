@@ -101,7 +101,7 @@ class Schema:
             choice: what is wanted of it.
             split: which rows are learned from, in each series; None where that is not known yet: then columns of text,
                 whose categories would be those of all rows, are left out.
-            say: is told what was found and what is left out.
+            say: is told what is left out.
 
         Raises:
             UserError: columns that are not there or have nothing to learn from, times that are not regular; the
@@ -128,9 +128,7 @@ class Schema:
             if feature in features[:number]:
                 raise UserError(f"{table.name}: two features would be called '{feature}'; rename the column")
         ignored = tuple(name for name in table.frame.columns if name not in names and name not in others)
-        schema = cls(time, choice.series, columns, layout.frequency, choice.sort, wanted is not None, ignored)
-        say(layout.described(table.name, time))
-        return schema
+        return cls(time, choice.series, columns, layout.frequency, choice.sort, wanted is not None, ignored)
 
     def read(
         self,
@@ -143,13 +141,14 @@ class Schema:
         Args:
             table: with the columns learned from; others are ignored, which is said.
             complete: refuse a table in which a column is not there; else its features are missing values.
-            say: is told what differs.
+            say: is told what was found, and what differs.
 
         Raises:
             UserError: a column that is not there, steps of another length, what :meth:`Column.read` refuses.
         """
         columns = self._present(table, complete, say)
         layout = Layout.of(table, self.time, self.series, self.sort, self.frequency, self.resample, say)
+        say(layout.described(table.name, self.time))
         values = layout.values(table, self.columns, columns, say)
         features = [(feature, column.name) for column in self.columns for feature in column.features]
         return SeriesTable(

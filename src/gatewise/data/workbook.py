@@ -71,7 +71,7 @@ def _which(sheets: list[str], wanted: str, path: Path) -> str:
     if wanted in sheets:
         return wanted
     if wanted:
-        raise UserError(f"{path}: no sheet '{wanted}' ({nearest(wanted, sheets)}); its sheets: {listed}")
+        raise UserError(f"{path}: no sheet '{wanted}'; {nearest(wanted, sheets)}")
     if len(sheets) != 1:
         raise UserError(f"{path}: has {len(sheets)} sheets ({listed}); name one with --sheet")
     return sheets[0]

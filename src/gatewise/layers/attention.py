@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_AT_ONCE = 1 << 17
+"""Numbers of so many rows as are worked on together: they stay in the cache from one operation to the next."""
+
+_MOST = 40.0
+"""Up to here e^{2x} is a number of float32 and so is the product of two of them, or what overflows is as good as ∞."""
 
 
 class AdditiveAttention(nn.Module):
@@ -11,7 +22,9 @@ class AdditiveAttention(nn.Module):
 
         e_j = v · tanh(W s + U h_j),   α = softmax(e) over j,   c = Σ_j α_j h_j
 
-    U h_j does not depend on the state s: it is computed once, by :meth:`keys`, for all the states that ask.
+    What does not depend on the state s is computed once, by :meth:`memory`, for all the states that ask: U h_j, and
+    its exponential, for tanh(a + b) = 1 − 2 / (1 + e^{2a} e^{2b}) then takes no other. Nothing of the size of all U h_j
+    is kept for the backward pass, which is once differentiable.
 
     Args:
         query_size: of a state s, Q.
@@ -19,13 +32,13 @@ class AdditiveAttention(nn.Module):
         size: of what both are projected to, A.
 
     Shapes:
-        ``attention(query, keys, values) -> (context, weights)``: query (B, Q), keys (T, B, A) of values (T, B, S),
-        context (B, S), weights (T, B), each column of which adds up to 1.
+        ``attention(query, memory) -> (context, weights)``: query (B, Q), memory of values (T, B, S), context (B, S),
+        weights (T, B), each column of which adds up to 1.
 
     Example:
         >>> attention = AdditiveAttention(query_size=3, value_size=4, size=5)
-        >>> values = torch.zeros(7, 2, 4)
-        >>> context, weights = attention(torch.zeros(2, 3), attention.keys(values), values)
+        >>> memory = attention.memory(torch.zeros(7, 2, 4))
+        >>> context, weights = attention(torch.zeros(2, 3), memory)
         >>> context.shape, weights[:, 0].sum().item()
         (torch.Size([2, 4]), 1.0)
     """
@@ -36,11 +49,129 @@ class AdditiveAttention(nn.Module):
         self.key = nn.Linear(value_size, size, bias=False)
         self.score = nn.Linear(size, 1, bias=False)
 
-    def keys(self, values: Tensor) -> Tensor:
-        """U h_j of all values, (T, B, S) -> (T, B, A)."""
-        return self.key(values)
+    def memory(self, values: Tensor, times: int = 1) -> Memory:
+        """What can be asked for, values (T, B, S), and so often with a gradient."""
+        values = values.transpose(0, 1).contiguous()
+        keys, score = self.key(values), self.score.weight[0]
+        store = _Store(keys.detach(), values.detach())
+        if not (torch.is_grad_enabled() and keys.requires_grad):
+            return Memory(store, ())
+        ties = _Remember.apply(keys, values, score.detach(), store, times)
+        return Memory(store, tuple(zip(*(tie.unbind() for tie in ties), strict=True)))  # type: ignore[union-attr]
 
-    def forward(self, query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self.score(torch.tanh(self.query(query) + keys)).squeeze(-1)
-        weights = torch.softmax(scores, 0)
-        return torch.einsum("tb,tbs->bs", weights, values), weights
+    def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        tie = memory.ties[len(memory.store.asked)] if memory.ties else (None, None)
+        context, weights = _Ask.apply(self.query(query), self.score.weight[0], *tie, memory.store)  # type: ignore[misc]
+        return context, weights.t()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Values that a state can ask for; :meth:`AdditiveAttention.memory` makes it.
+
+    Attributes:
+        store: the values, and who has asked; no part of it has a gradient.
+        ties: for each time that it is asked what ties the answer to the values' gradient: zeros, in the place of e
+            (B, T) and of c (B, S).
+    """
+
+    store: _Store
+    ties: tuple[tuple[Tensor, Tensor], ...]
+
+
+Asking = tuple[bool, Tensor]
+"""Of q = W s: (True, e^{2q}), or, where that may be more than a number can be, (False, q); (B, 1, A)."""
+
+
+@dataclass
+class _Store:
+    """Keys k = U h (B, T, A) and values (B, T, S); of each time that was asked q = W s and α (B, T).
+
+    It must hold nothing that a gradient flows through: the graph holds it, and neither would ever be freed.
+    """
+
+    keys: Tensor
+    values: Tensor
+    asked: list[tuple[Asking, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._one = self.keys.new_ones(())
+        self._grown = (2 * self.keys).exp_() if bool(self.keys.abs().amax() <= _MOST) else None
+
+    def groups(self) -> Iterator[slice]:
+        """The rows of the batch, as many together as there is room for in the cache."""
+        rows = max(1, _AT_ONCE // self.keys[0].numel())
+        return (slice(start, start + rows) for start in range(0, len(self.keys), rows))
+
+    def asking(self, query: Tensor) -> Asking:
+        query = query.detach().unsqueeze(1)
+        if self._grown is None or not bool(query.abs().amax() <= _MOST):
+            return False, query
+        return True, (2 * query).exp_()
+
+    def rest(self, asking: Asking, rows: slice) -> Tensor:
+        """r = (1 − tanh(k + q)) / 2 = 1 / (1 + e^{2k} e^{2q}), (rows, T, A)."""
+        grown, query = asking
+        if grown and self._grown is not None:
+            return torch.addcmul(self._one, self._grown[rows], query[rows]).reciprocal_()
+        return torch.sigmoid(-2 * (self.keys[rows] + query[rows]))
+
+
+class _Ask(torch.autograd.Function):
+    """(c, α) for q = W s, with e_j = Σ_a v_a − 2 Σ_a v_a r_ja, of which softmax does not see the first sum."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, score: Tensor, tie: Tensor | None, context_tie: Tensor | None, store: _Store
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        asking, scores = store.asking(query), query.new_empty(store.keys.shape[:2])
+        for rows in store.groups():
+            torch.matmul(store.rest(asking, rows), score, out=scores[rows])
+        weights = torch.softmax(scores * -2, 1)
+        if tie is not None:
+            store.asked.append((asking, weights.detach()))
+        ctx.save_for_backward(score, weights)
+        ctx.store, ctx.asking = store, asking
+        return torch.bmm(weights.unsqueeze(1), store.values).squeeze(1), weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_context: Tensor, d_weights: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (score, weights), store = ctx.saved_tensors, ctx.store
+        products = (values @ one for values, one in zip(store.values, d_context, strict=True))
+        d_weights = d_weights + torch.stack(list(products))
+        d_scores = weights * (d_weights - (weights * d_weights).sum(1, keepdim=True))
+        d_query, d_score = score.new_empty(len(weights), len(score)), torch.zeros_like(score)
+        for rows in store.groups():
+            rest, by_row = store.rest(ctx.asking, rows), d_scores[rows].unsqueeze(1)
+            d_score -= 2 * torch.bmm(by_row, rest).sum((0, 1))
+            d_query[rows] = torch.bmm(by_row, rest.addcmul_(rest, rest, value=-1)).squeeze(1)
+        return d_query * (4 * score), d_score, d_scores, d_context, None
+
+
+class _Remember(torch.autograd.Function):
+    """Nothing, for all times that will be asked; backwards, what all of them together say of keys and values."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, keys: Tensor, values: Tensor, score: Tensor, store: _Store, times: int
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        ctx.save_for_backward(score)
+        ctx.store = store
+        nothing = keys.new_zeros(())
+        return nothing.expand(times, *keys.shape[:2]), nothing.clone().expand(times, len(keys), values.shape[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_scores: Tensor, d_contexts: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (score,), store = ctx.saved_tensors, ctx.store
+        d_keys, d_values, times = torch.zeros_like(store.keys), torch.empty_like(store.values), len(store.asked)
+        for rows in store.groups():
+            into = d_keys[rows]
+            for (asking, _), d_score in zip(store.asked, d_scores, strict=False):
+                rest = store.rest(asking, rows)
+                into.addcmul_(rest.addcmul_(rest, rest, value=-1), d_score[rows].unsqueeze(-1))
+        for row, d_row in enumerate(d_values):
+            weights = torch.stack([weights[row] for _, weights in store.asked])
+            torch.mm(weights.t(), d_contexts[:times, row], out=d_row)
+        return d_keys * (4 * score), d_values, None, None, None

@@ -138,6 +138,6 @@ class Regressor(nn.Module):
             return self.patterns(outputs[:-1], outputs[-1])
         last = last_state(self.layers, outputs, final)
         if self.kind == "attention":
-            context, _ = self.attention(last, self.attention.keys(outputs), outputs)
+            context, _ = self.attention(last, self.attention.memory(outputs))
             return torch.cat([last, context], -1)
         return last

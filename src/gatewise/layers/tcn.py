@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from gatewise.errors import UserError
+from gatewise.layers.causal import causal_relu
 
 
 class CausalBlock(nn.Module):
@@ -20,22 +21,31 @@ class CausalBlock(nn.Module):
     number of channels than y, else it is left out.
 
     Shapes:
-        (B, channels, T) -> (B, channels, T).
+        (T, B, I) -> (T, B, C).
     """
+
+    first: Any  # a torch.nn.Conv1d, for its normalised weights alone
+    second: Any
 
     def __init__(self, inputs: int, channels: int, kernel_size: int, dilation: int, dropout: float) -> None:
         super().__init__()
-        self._before = (kernel_size - 1) * dilation
-        self.first = weight_norm(nn.Conv1d(inputs, channels, kernel_size, dilation=dilation))
-        self.second = weight_norm(nn.Conv1d(channels, channels, kernel_size, dilation=dilation))
+        self._dilation = dilation
+        self.first, self.second = (weight_norm(nn.Conv1d(size, channels, kernel_size)) for size in (inputs, channels))
         self.dropout = nn.Dropout1d(dropout)
-        self.past = nn.Conv1d(inputs, channels, 1) if inputs != channels else nn.Identity()
+        self.past = nn.Linear(inputs, channels) if inputs != channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for convolution in (self.first, self.second):
-            y = self.dropout(torch.relu(convolution(F.pad(y, (self._before, 0)))))
-        return torch.relu(y + self.past(x))
+            kept = self._kept(y, convolution.out_channels)
+            y = causal_relu(y, convolution.weight, convolution.bias, self._dilation, kept)
+        return (y + self.past(x)).relu_()
+
+    def _kept(self, x: Tensor, channels: int) -> Tensor | None:
+        """What the channels of each row are multiplied by, (B, C)."""
+        if not (self.training and self.dropout.p):
+            return None
+        return self.dropout(x.new_ones(x.shape[1], channels, 1)).squeeze(-1)
 
 
 class TCN(nn.Module):
@@ -57,6 +67,7 @@ class TCN(nn.Module):
         UserError: a number that is not whole, or below 1 (κ: 2).
 
     Example:
+        >>> import torch
         >>> network = TCN(input_size=3, channels=8, levels=4, kernel_size=3)
         >>> network(torch.zeros(20, 5, 3)).shape, network.receptive_field
         (torch.Size([20, 5, 8]), 61)
@@ -77,7 +88,7 @@ class TCN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(x.permute(1, 2, 0)).permute(2, 0, 1)
+        return self.blocks(x)
 
 
 def levels_for(steps: int, kernel_size: int) -> int:

@@ -14,6 +14,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from gatewise.show.picture import FORECAST, OTHERS, TRAIN, dress, save_both
 
 _COLUMNS = 3
+_WIDE = 30
+"""A range from which on powers of ten alone are written under its axis: more would not fit."""
 _DIVERGED, _PRUNED = OTHERS[-1], OTHERS[2]
 
 
@@ -64,7 +66,8 @@ def draw_search(
             )
         axes.set_xscale(scales[name])
         if scales[name] == "log":
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+            wide = max(tried, default=1.0) > _WIDE * min(tried, default=1.0)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=5))
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
         axes.margins(x=0.15, y=0.1)

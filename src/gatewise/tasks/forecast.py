@@ -17,7 +17,10 @@ from gatewise.tasks.intervals import pinball
 from gatewise.tasks.lazy import Lazy
 
 AT_ONCE = 512
-"""Windows that are forecast together."""
+"""Windows that are forecast together, where they are not long."""
+
+_STEPS_AT_ONCE = 1 << 16
+"""And the steps they look back on, of all together: beyond them fresh memory costs more than is gained."""
 
 _LOOKED_AT = 1000
 """Windows that a look at a part is of, evenly spread."""
@@ -108,7 +111,7 @@ class ForecastTask:
         """Forecasts (H, B, k, q) and targets (H, B, k) of the validation part; None where there is none."""
         if self.look is None:
             return None
-        batches = map(self.look.batch, in_parts(_spread(len(self.look))))
+        batches = map(self.look.batch, in_parts(_spread(len(self.look)), self.look.lookback))
         pairs = [(predicted_by(model, batch), batch.targets) for batch in batches]
         predicted, targets = (torch.cat(parts, 1) for parts in zip(*pairs, strict=True))
         return predicted, targets
@@ -122,7 +125,7 @@ def balance(windows: Windows) -> Tensor:
     their mean is 1. Of a thousand windows, evenly spread."""
     numbers = _spread(len(windows))
     total, count = torch.zeros(windows.horizon), torch.zeros(windows.horizon)
-    for batch in map(windows.batch, in_parts(numbers)):
+    for batch in map(windows.batch, in_parts(numbers, windows.lookback)):
         squares = (batch.targets - batch.history[-1:]).square()
         total += squares.nansum((1, 2))
         count += (~squares.isnan()).sum((1, 2))
@@ -148,9 +151,14 @@ def predicted_by(model: nn.Module, batch: Batch) -> Tensor:
     return predicted
 
 
-def in_parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
-    """Of so many windows as are predicted together."""
-    return (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
+def in_parts(numbers: np.ndarray, lookback: int) -> Iterator[np.ndarray]:
+    """Of so many windows as are predicted together.
+
+    >>> [len(part) for part in in_parts(np.arange(200), lookback=720)]
+    [91, 91, 18]
+    """
+    count = min(AT_ONCE, max(1, _STEPS_AT_ONCE // lookback))
+    return (numbers[start : start + count] for start in range(0, len(numbers), count))
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,7 @@ def gathered(
     truth, predicted, horizon = [], [], windows.horizon
     baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
     begins = windows.encoded.filled.first_observed(windows.encoded.preparation.target_places)
-    for some in in_parts(numbers):
+    for some in in_parts(numbers, windows.lookback):
         batch = windows.batch(some)
         baselines["naive"].append(naive(batch.history, horizon))
         baselines["seasonal_naive"].append(seasonal_naive(_past(windows, some, batch, season), horizon, season))

@@ -161,7 +161,7 @@ def predict_all(
     numbers, beside = np.arange(len(windows)), beside or {}
     truth, predicted = [], []
     others: dict[str, list[np.ndarray]] = {name: [] for name in beside}
-    for some in in_parts(numbers):
+    for some in in_parts(numbers, windows.lookback):
         batch, rows = windows.batch(some), windows.rows(some)
         predicted.append(predicted_by(model, batch)[0, :, :, 0])
         truth.append(batch.targets[0])

@@ -106,10 +106,13 @@ def train(
     watch = watch or Watch()
     if out is not None:
         Run.check_free(out)
+    of_threads: list[str] = []  # not said before the data are known to be of use
     # Recorded, so that a resumed run adds up in the same order.
-    settings = replace(settings, threads=settings.threads or choose_threads(watch.report.say))
+    settings = replace(settings, threads=settings.threads or choose_threads(of_threads.append))
     torch.set_num_threads(settings.threads)
     job = training.prepare(source, settings, None, watch.report.say)
+    for line in of_threads:
+        watch.report.say(line)
     run = Run.create(out, job.name)
     with run.lock():
         run.write_config(training.name, asdict(settings), job.data)

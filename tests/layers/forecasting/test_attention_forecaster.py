@@ -5,8 +5,6 @@ import pytest
 import torch
 from forecasting_oracle import double, gru, gru_step, numpy_of, small_model, window
 
-from gatewise.layers.forecasting import attention
-
 
 def by_hand(model, past, history, known):
     """Row by row, state by state."""
@@ -55,21 +53,3 @@ def test_of_several_layers_the_top_one_asks():
     assert torch.equal(asked[0], top[0])
     assert lower.shape == (1, 3, 3)
     assert memory.shape == (1, 3, 4)
-
-
-def test_a_long_window_is_computed_twice_and_gives_the_same(monkeypatch):
-    model = double(small_model("attention"))
-    given = window(model.sizes)[:3]
-
-    def gradients():
-        model.zero_grad()
-        forecast = model(*given)
-        forecast.square().sum().backward()
-        return forecast, [weight.grad.clone() for weight in model.parameters()]
-
-    wanted, calls = gradients(), []
-    model.attention.register_forward_pre_hook(lambda layer, given: calls.append(1))
-    monkeypatch.setattr(attention, "MOST_KEPT", 0)
-    found = gradients()
-    assert len(calls) == 10  # of five steps
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)

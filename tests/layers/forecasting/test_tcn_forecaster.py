@@ -23,7 +23,7 @@ def blocks(x, p, count):
         for name in ("first", "second"):
             y = relu(convolved(y, p, f"{prefix}.{name}", 2**level))
         if f"{prefix}.past.weight" in p:
-            x = x @ p[f"{prefix}.past.weight"][..., 0].T + p[f"{prefix}.past.bias"]
+            x = x @ p[f"{prefix}.past.weight"].T + p[f"{prefix}.past.bias"]
         x = relu(y + x)
     return x
 

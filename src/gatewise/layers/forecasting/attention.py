@@ -7,7 +7,6 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gatewise.cells import CellLike
 from gatewise.layers.attention import AdditiveAttention
@@ -15,9 +14,6 @@ from gatewise.layers.forecasting.decoding import Bridge, Forcing, unroll
 from gatewise.layers.forecasting.model import ForecastingModel, Sizes, recurrent
 from gatewise.layers.forecasting.quantiles import increasing
 from gatewise.layers.options import Options
-
-MOST_KEPT = 1 << 27
-"""Numbers that training keeps of the attention for its backward pass (512 MB); beyond them they are computed anew."""
 
 
 class AttentionSeq2Seq(ForecastingModel):
@@ -85,12 +81,10 @@ class AttentionSeq2Seq(ForecastingModel):
     ) -> Tensor:
         self.check(past, history, known, targets)
         values, state = self.encoder(self.encoder_input(past, history))
-        keys = self.attention.keys(values)
-        again = torch.is_grad_enabled() and keys.numel() * self.sizes.horizon > MOST_KEPT
+        memory = self.attention.memory(values, self.sizes.horizon)
 
         def step(t: int, value: Tensor, state: Any) -> tuple[Tensor, Any]:
-            asked = self._top(state), keys, values
-            context, _ = checkpoint(self.attention, *asked, use_reentrant=False) if again else self.attention(*asked)
+            context, _ = self.attention(self._top(state), memory)
             output, state = self.decoder(torch.cat([value, known[t], context], -1).unsqueeze(0), state)
             forecast = self.head(self.dropout(torch.cat([output[0], context, value], -1)))
             return increasing(forecast.unflatten(-1, self.sizes.forecast[1:])), state
