@@ -14,9 +14,9 @@ import numpy as np
 from cyclopts import Parameter
 from torch import Tensor
 
-from gatewise.cli.app import CellFile, app, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.app import CellFile, app, load_cell_file
+from gatewise.cli.options import GROUPS
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.data import lines_of, read_series, read_text
 from gatewise.errors import UserError
 from gatewise.show import draw_latent_run, draw_series
@@ -40,9 +40,8 @@ _Out = Annotated[
 ]
 
 
-@train_app.command(name="autoencode")
-@with_settings(AutoencodeSettings)
-def train_autoencode_command(
+@train_command("autoencode", AutoencodeSettings)
+def train_autoencode(
     file: Annotated[
         Path | None,
         Parameter(
@@ -54,24 +53,17 @@ def train_autoencode_command(
     /,
     *,
     encoding: Annotated[str, Parameter(group=GROUPS["Data"], help="The file's encoding.")] = "utf-8",
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a variational autoencoder of lines or series; it tells how much its latent carries.
 
     Without `--minutes` or `--epochs` it trains for four minutes. Then, beyond that budget, a model without a latent, a
     vae's the same decoder, learns for as many steps, to compare with, unless `--baseline none` is given. Ctrl-C saves;
     `gatewise resume RUN` goes on.
     """
-    load_cell_file(cell_file)
     source = source_of(file, encoding)
     refuse_idle(chosen, isinstance(source, SeriesSource))
-    settings = settings_from(AutoencodeSettings, chosen)
-    carry_out("autoencode", source, settings, out, cell_file, tensorboard, json_, quiet)
+    return source, settings_from(AutoencodeSettings, chosen)
 
 
 @app.command(name="sample")

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.options import GROUPS
 from gatewise.cli.predict import PREDICTORS, Wanted
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.cli.verdict import verdict
 from gatewise.errors import UserError
 from gatewise.show.series.classes import draw_classify_run
@@ -28,9 +27,8 @@ _NAMES = {
 }  # fmt: skip
 
 
-@train_app.command(name="classify")
-@with_settings(ClassifySettings)
-def train_classify_command(
+@train_command("classify", ClassifySettings)
+def train_classify(
     data: Annotated[
         Path,
         Parameter(
@@ -49,21 +47,14 @@ def train_classify_command(
             "the ends of all recordings, or, of whole ones, the last of each class (default: 0.2).",
         ),
     ] = "0.2",
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a classifier of sequences, or of windows over streams; with `--normal`, a diagnosis of faults.
 
     Logistic regression and a random forest on the same examples are printed beside it. Ctrl-C saves;
     `gatewise resume RUN` goes on.
     """
-    load_cell_file(cell_file)
-    settings = settings_from(ClassifySettings, chosen)
-    carry_out("classify", RecordingsSource(data, test), settings, out, cell_file, tensorboard, json_, quiet)
+    return RecordingsSource(data, test), settings_from(ClassifySettings, chosen)
 
 
 def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:

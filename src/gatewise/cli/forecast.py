@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, app, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.app import CellFile, app, load_cell_file
+from gatewise.cli.options import GROUPS, Json, Quiet
 from gatewise.cli.predict import PREDICTORS, Wanted
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.cli.verdict import verdict_by_error
 from gatewise.data import Table, read_table
 from gatewise.show.forecast_run import draw_forecast_run
@@ -32,30 +32,22 @@ _MOST_TARGETS = 12
 """Whose errors are told one by one."""
 
 
-@train_app.command(name="forecast")
-@with_settings(ForecastSettings)
-def train_forecast_command(
+@train_command("forecast", ForecastSettings)
+def train_forecast(
     file: Annotated[
         Path, Parameter(group=GROUPS["Data"], help="A table, a row a time step: .csv, .tsv, .parquet or .xlsx.")
     ],
     /,
     *,
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a forecaster of one or more columns, measured beside naive, seasonal naive and drift.
 
     It stops by itself when the validation part is forecast no better, after three minutes at the latest; `--minutes`
     gives it another time. Ctrl-C saves; `gatewise resume RUN` goes on.
     """
-    load_cell_file(cell_file)
     settings = settings_from(ForecastSettings, chosen)
-    source = TableSource(file, settings.sheet)
-    carry_out("forecast", source, settings, out, cell_file, tensorboard, json_, quiet)
+    return TableSource(file, settings.sheet), settings
 
 
 @app.command(name="backtest")

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.options import GROUPS
 from gatewise.cli.predict import PREDICTORS, Wanted
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.data import read_frames
 from gatewise.errors import UserError
 from gatewise.show.frames import draw_frames_run, film_of
@@ -24,9 +23,8 @@ from gatewise.training.settings import settings_from
 from gatewise.training.trained_frames import load_frames_run
 
 
-@train_app.command(name="frames")
-@with_settings(FramesSettings)
-def train_frames_command(
+@train_command("frames", FramesSettings)
+def train_frames(
     folder: Annotated[
         Path | None,
         Parameter(
@@ -37,25 +35,18 @@ def train_frames_command(
     ] = None,
     /,
     *,
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a forecaster of a video's next frames, measure it on held-out sequences beside copying the last frame.
 
     The cell's products are convolutions. Without `--minutes` or `--epochs` it trains for three minutes. Ctrl-C saves;
     `gatewise resume RUN` goes on. The run's folder gets a strip of pictures and a film.
     """
-    load_cell_file(cell_file)
     if folder is None and chosen.get("heldout") is not None:
         raise UserError("--heldout is of videos that are given, and none are: leave it out, or name a folder")
     if folder is not None and chosen.get("digits") is not None:
         raise UserError("--digits is of moving digits, and videos are given: leave it out, or name no folder")
-    settings = settings_from(FramesSettings, chosen)
-    carry_out("frames", FramesSource(folder), settings, out, cell_file, tensorboard, json_, quiet)
+    return FramesSource(folder), settings_from(FramesSettings, chosen)
 
 
 def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:

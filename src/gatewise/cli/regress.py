@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
+from gatewise.cli.options import GROUPS
 from gatewise.cli.predict import PREDICTORS, Wanted
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.cli.verdict import verdict_by_error
 from gatewise.data import read_table
 from gatewise.show.regress_run import draw_regress_run
@@ -37,30 +36,22 @@ _FAIR = {
 """Those that are given no more than the network is."""
 
 
-@train_app.command(name="regress")
-@with_settings(RegressSettings)
-def train_regress_command(
+@train_command("regress", RegressSettings)
+def train_regress(
     file: Annotated[
         Path, Parameter(group=GROUPS["Data"], help="A table, a row a time step: .csv, .tsv, .parquet or .xlsx.")
     ],
     /,
     *,
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a network that tells some columns of a table from others at the same time step and those before.
 
     It stops by itself when the validation part is predicted no better, after three minutes at the latest; `--minutes`
     gives it another time. Ctrl-C saves; `gatewise resume RUN` goes on.
     """
-    load_cell_file(cell_file)
     settings = settings_from(RegressSettings, chosen)
-    source = TableSource(file, settings.sheet)
-    carry_out("regress", source, settings, out, cell_file, tensorboard, json_, quiet)
+    return TableSource(file, settings.sheet), settings
 
 
 def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, app, load_cell_file, train_app
-from gatewise.cli.options import GROUPS, Json, Out, Quiet, TensorBoard, with_settings
-from gatewise.cli.training import ENDINGS, Ending, carry_out
+from gatewise.cli.app import CellFile, app, load_cell_file
+from gatewise.cli.options import GROUPS
+from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
 from gatewise.data import read_text
 from gatewise.errors import UserError
 from gatewise.show import draw_run
@@ -30,9 +30,8 @@ from gatewise.training import (
 )
 
 
-@train_app.command(name="text")
-@with_settings(TextSettings)
-def train_text_command(
+@train_command("text", TextSettings)
+def train_text(
     file: Annotated[
         Path | None, Parameter(group=GROUPS["Data"], help="A text file; without one, Python's own language reference.")
     ] = None,
@@ -47,21 +46,14 @@ def train_text_command(
         ),
     ] = None,
     encoding: Annotated[str, Parameter(group=GROUPS["Data"], help="The file's encoding.")] = "utf-8",
-    cell_file: CellFile = None,
-    out: Out = None,
-    tensorboard: TensorBoard = False,
-    json_: Json = False,
-    quiet: Quiet = False,
     chosen: dict[str, Any],
-) -> None:
+) -> Asked:
     """Train a language model on a text, measure it on the held-out end, and write samples.
 
     Without `--minutes` or `--epochs` it trains for three minutes. Ctrl-C saves; `gatewise resume RUN` goes on.
     `--engine numpy` is the textbook's GRU, every gradient by hand.
     """
-    load_cell_file(cell_file)
-    settings = text_settings(recipe, **chosen)
-    carry_out("text", Source(file, encoding), settings, out, cell_file, tensorboard, json_, quiet)
+    return Source(file, encoding), text_settings(recipe, **chosen)
 
 
 @app.command(name="generate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -14,8 +15,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gatewise.cli.app import CellFile, app, load_cell_file
-from gatewise.cli.options import Json, Quiet, TensorBoard, tensorboard_log
+from gatewise.cli.app import CellFile, app, load_cell_file, train_app
+from gatewise.cli.options import Json, Out, Quiet, TensorBoard, tensorboard_log, with_settings
 from gatewise.training import TRAININGS, Run, Watch, reporter, resume
 from gatewise.training.lifecycle import train
 from gatewise.training.settings import NetworkSettings
@@ -70,7 +71,43 @@ def order_of(command: Callable[..., None], *arguments: Any, **options: Any) -> O
     return order
 
 
-def carry_out(
+Asked = tuple[Any, NetworkSettings]
+"""Where the data come from, and the settings."""
+
+
+def train_command(task: str, settings: type[NetworkSettings]) -> Callable[[Callable[..., Asked]], Callable[..., None]]:
+    """Make ``train TASK`` of a function that says what to train on, and how.
+
+    The function has the arguments that say where the data are, and ``chosen``, the settings that the user gives, as
+    :func:`gatewise.cli.options.with_settings` has it; its docstring is the command's help. The command has an option
+    for each setting, and those of every training.
+    """
+
+    def of(ask: Callable[..., Asked]) -> Callable[..., None]:
+        def command(
+            *arguments: Any,
+            cell_file: CellFile = None,
+            out: Out = None,
+            tensorboard: TensorBoard = False,
+            json_: Json = False,
+            quiet: Quiet = False,
+            **named: Any,
+        ) -> None:
+            load_cell_file(cell_file)
+            source, found = ask(*arguments, **named)
+            _carry_out(task, source, found, out, cell_file, tensorboard, json_, quiet)
+
+        common = inspect.signature(command, eval_str=True).parameters.values()
+        shared = [parameter for parameter in common if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        own = inspect.signature(ask, eval_str=True).parameters.values()
+        command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        command.__name__, command.__doc__ = ask.__name__, ask.__doc__
+        return train_app.command(name=task)(with_settings(settings)(command))
+
+    return of
+
+
+def _carry_out(
     task: str, source: Any, settings: NetworkSettings, out: Path | None, cell_file: Path | None, tensorboard: bool,
     as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
