@@ -12,7 +12,7 @@ from gatewise.data import Clip, read_frames, split_clips
 from gatewise.errors import UserError
 from gatewise.tasks.frames import Digits, Footage, Windows
 from gatewise.training.frames_settings import FramesSettings
-from gatewise.training.run import Run
+from gatewise.training.run import Run, recordable
 
 MOVING_DIGITS = "moving-digits"
 """The name of the videos that are made up."""
@@ -42,12 +42,7 @@ class FramesSource:
         """What ``config.toml`` records: enough to see that the videos are the same."""
         if self.path is None:
             return {"path": ""}
-        path = str(self.path.resolve())
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{path!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
-        mark = hashlib.sha256()
+        path, mark = recordable(self.path), hashlib.sha256()
         for clip in clips:
             mark.update(repr(tuple(clip.frames.shape)).encode())
             mark.update(clip.frames.numpy().tobytes())

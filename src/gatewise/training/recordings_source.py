@@ -18,7 +18,7 @@ from gatewise.data.tables import read_table
 from gatewise.data.ts_file import read_ts
 from gatewise.errors import UserError, nearest
 from gatewise.training.classify_settings import AUTO, STEPS, ClassifySettings
-from gatewise.training.run import Run
+from gatewise.training.run import Run, recordable
 
 Say = Callable[[str], None]
 
@@ -77,15 +77,9 @@ class RecordingsSource:
 
     def to_config(self, parts: Parts) -> dict[str, Any]:
         """What ``config.toml`` records: enough to see that the data are the same."""
-        path, test = str(self.path.resolve()), self.test
-        if _share(test) is None and os.path.exists(test):
-            test = str(Path(test).resolve())
-        for one in (path, test):
-            try:
-                one.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"{one!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
-        return {"path": path, "test": test, "sha256": _mark(parts)}
+        apart = _share(self.test) is None and os.path.exists(self.test)
+        test = recordable(Path(self.test)) if apart else self.test
+        return {"path": recordable(self.path), "test": test, "sha256": _mark(parts)}
 
     @classmethod
     def from_config(cls, data: dict[str, Any]) -> RecordingsSource:

@@ -7,17 +7,19 @@ import io
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomlkit
 from filelock import FileLock, Timeout
 
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import FORMAT, replacing, write_text
+
+Fitted = TypeVar("Fitted")
 
 
 class Run:
@@ -141,6 +143,22 @@ class Run:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_text(self.summary_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
+    def read_fitted(self, name: str, from_config: Callable[[Any], Fitted]) -> Fitted:
+        """What was fitted after the training, from the folder's file of this name.
+
+        Raises:
+            UserError: the run is not finished; the file is damaged.
+        """
+        path = self.folder / name
+        try:
+            return from_config(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(f"{path}: not there, the run is not finished; run: gatewise resume {self.folder}") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); use another copy") from None
+
     def read_metrics(self) -> list[dict[str, str]]:
         if not self.metrics_file.exists():
             return []
@@ -155,6 +173,20 @@ class Run:
         writer.writerows(rows)
         with replacing(self.metrics_file) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def recordable(path: Path) -> str:
+    """The full path of data, as a run's configuration can hold it.
+
+    Raises:
+        UserError: a name that is not UTF-8.
+    """
+    full = str(path.resolve())
+    try:
+        full.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{full!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
+    return full
 
 
 _LOCKS = (".lock", "lock.pid")

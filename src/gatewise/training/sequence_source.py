@@ -24,6 +24,7 @@ from gatewise.data import (
 from gatewise.errors import UserError
 from gatewise.tasks import AutoencodeTask
 from gatewise.training.autoencode_settings import AutoencodeSettings
+from gatewise.training.run import recordable
 from gatewise.training.text_source import Source
 
 Codec = Tokenizer | Standardiser
@@ -49,7 +50,7 @@ class SeriesSource:
 
     def to_config(self, values: np.ndarray) -> dict[str, Any]:
         return {
-            "path": str(self.path.resolve()),
+            "path": recordable(self.path),
             "shape": list(values.shape),
             "sha256": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
         }

@@ -12,7 +12,7 @@ import polars as pl
 
 from gatewise.data import Table, read_table, table_of
 from gatewise.errors import UserError
-from gatewise.training.run import Run
+from gatewise.training.run import Run, recordable
 
 _AT_ONCE = 1 << 16
 
@@ -52,14 +52,9 @@ class TableSource:
 
     def to_config(self, table: Table) -> dict[str, Any]:
         """What ``config.toml`` records: enough to see that the table is the same."""
-        path = str(self.path.resolve()) if self.path else ""
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{path!r}: a name that is not UTF-8 cannot be recorded; rename it") from None
         return {
-            "path": path, "sheet": self.sheet, "rows": table.frame.height, "columns": table.frame.columns,
-            "sha256": _mark(table.frame),
+            "path": recordable(self.path) if self.path else "", "sheet": self.sheet, "rows": table.frame.height,
+            "columns": table.frame.columns, "sha256": _mark(table.frame),
         }  # fmt: skip
 
     @classmethod

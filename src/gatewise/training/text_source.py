@@ -20,7 +20,7 @@ from gatewise.data import (
 from gatewise.errors import UserError
 from gatewise.tasks import TextTask
 from gatewise.training.checkpoint import read_about
-from gatewise.training.run import Run
+from gatewise.training.run import Run, recordable
 from gatewise.training.settings import read_settings
 from gatewise.training.text_settings import TextSettings
 
@@ -48,13 +48,8 @@ class Source:
         return read_text(self.path, self.encoding) if self.path else python_reference()
 
     def to_config(self, text: str) -> dict[str, Any]:
-        path = str(self.path.resolve()) if self.path else ""
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{path!r}: a file name that is not UTF-8 cannot be recorded; rename the file") from None
         return {
-            "path": path,
+            "path": recordable(self.path) if self.path else "",
             "encoding": self.encoding,
             "characters": len(text),
             "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),

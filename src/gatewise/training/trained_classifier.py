@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,14 +173,4 @@ def _read_limit(run: Run, classes: int) -> AlarmLimit | None:
     settings, _ = read_settings(run, "classify", ClassifySettings, dict)
     if not settings.false_alarms:
         return None
-    path = run.folder / ALARMS
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there, the run is not finished; run: gatewise resume {run.folder}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); use another copy") from None
-    try:
-        return AlarmLimit.from_config(config, classes)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    return run.read_fitted(ALARMS, lambda config: AlarmLimit.from_config(config, classes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,18 +270,9 @@ def read_intervals(run: Run) -> Intervals | None:
     settings, _ = read_settings(run, "forecast", ForecastSettings, TableSource.from_config)
     if not settings.interval:
         return None
-    path = run.folder / INTERVALS
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there, the run is not finished; run: gatewise resume {run.folder}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); use another copy") from None
     about, _ = read_about(run.weights_file)
     try:
         horizon, targets = about["extent"]["horizon"], about["model"]["target_size"]
-        return Intervals.from_config(config, horizon, targets)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     except (KeyError, TypeError):
         raise UserError(f"{run.weights_file}: says nothing of how far it looks; use another copy") from None
+    return run.read_fitted(INTERVALS, lambda config: Intervals.from_config(config, horizon, targets))
