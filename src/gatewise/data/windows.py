@@ -138,11 +138,13 @@ class Windows:
     @property
     def origins(self) -> np.ndarray:
         """(windows, 2): the series, and the row in it of the last input."""
-        parts = [
-            np.stack([np.full(len(one), place), np.asarray(one, dtype=np.int64) - self.encoded.starts[place]], 1)
-            for place, one in enumerate(self._found)
-        ]
-        return np.concatenate(parts)
+        return self.origins_of(np.arange(len(self)))
+
+    def origins_of(self, numbers: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+        """(B, 2) the same of these windows."""
+        rows, starts = self.rows(numbers), np.asarray(self.encoded.starts)
+        places = np.searchsorted(starts[1:], rows, side="right")
+        return np.stack([places, rows - starts[places]], 1)
 
     def rows(self, numbers: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
         """(B,) the rows, in all series one after the other, of the last inputs of these windows."""

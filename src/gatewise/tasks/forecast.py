@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gatewise.data.windows import Batch, Windows
 from gatewise.layers.forecasting import middle
 from gatewise.tasks.baselines import BASELINES, drift, naive, seasonal_naive
+from gatewise.tasks.gathered import Gathered
 from gatewise.tasks.intervals import pinball
 from gatewise.tasks.lazy import Lazy
 
@@ -209,21 +210,22 @@ def gathered(
 ) -> Forecasts:  # fmt: skip
     """As :func:`forecast_all`, with forecasts by ``predict`` of windows' numbers and these windows."""
     numbers = np.arange(0, len(windows), stride)
-    truth, predicted, horizon = [], [], windows.horizon
-    baselines: dict[str, list[Tensor]] = {name: [] for name in BASELINES}
+    horizon, found = windows.horizon, Gathered(len(numbers), axis=1)
     begins = windows.encoded.filled.first_observed(windows.encoded.preparation.target_places)
     for some in in_parts(numbers, windows.lookback):
         batch = windows.batch(some)
-        baselines["naive"].append(naive(batch.history, horizon))
-        baselines["seasonal_naive"].append(seasonal_naive(_past(windows, some, batch, season), horizon, season))
         ends, steps = _since(begins, windows, some, batch)
-        baselines["drift"].append(drift(ends, horizon, steps=steps))
-        truth.append(batch.targets)
-        predicted.append(predict(some, batch))
+        found.put(
+            truth=batch.targets,
+            predicted=predict(some, batch),
+            naive=naive(batch.history, horizon),
+            seasonal_naive=seasonal_naive(_past(windows, some, batch, season), horizon, season),
+            drift=drift(ends, horizon, steps=steps),
+        )
         if progress is not None:
             progress(len(some))
-    joined = {name: torch.cat(found, 1).numpy() for name, found in baselines.items()}
-    return Forecasts(windows.origins[numbers], torch.cat(truth, 1).numpy(), torch.cat(predicted, 1).numpy(), joined)
+    baselines = {name: found[name] for name in BASELINES}
+    return Forecasts(windows.origins_of(numbers), found["truth"], found["predicted"], baselines)
 
 
 def _since(begins: np.ndarray, windows: Windows, numbers: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -232,7 +234,7 @@ def _since(begins: np.ndarray, windows: Windows, numbers: np.ndarray, batch: Bat
     Of the whole series, and not of the lookback: a line through two values that stand close is a poor forecast.
     """
     last = windows.rows(numbers)[:, None]
-    first = np.minimum(begins[windows.origins[numbers, 0]], last)  # nothing observed yet: no line
+    first = np.minimum(begins[windows.origins_of(numbers)[:, 0]], last)  # nothing observed yet: no line
     values, places = windows.encoded.filled.values, windows.encoded.preparation.target_places
     begin = torch.from_numpy(values[first, places])
     steps = torch.from_numpy(last - first)
@@ -245,6 +247,6 @@ def _past(windows: Windows, numbers: np.ndarray, batch: Batch, season: int) -> T
     if season <= windows.lookback:
         return batch.history
     rows = windows.rows(numbers) + np.arange(1 - season, 1)[:, None]
-    begins = np.array(windows.encoded.starts)[windows.origins[numbers, 0]]
+    begins = np.array(windows.encoded.starts)[windows.origins_of(numbers)[:, 0]]
     past = windows.encoded.history(np.maximum(rows, begins))
     return torch.from_numpy(np.where((rows < begins)[..., None], np.float32(np.nan), past))

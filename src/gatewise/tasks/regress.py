@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from gatewise.data.windows import Windows
 from gatewise.tasks.forecast import AT_ONCE, ForecastTask, in_parts, predicted_by
+from gatewise.tasks.gathered import Gathered
 
 MOST_NUMBERS = 20_000_000
 """Of inputs that a linear baseline is fitted to; of more windows, so many as have these, evenly spread."""
@@ -158,16 +158,12 @@ def predict_all(
         beside: from :func:`baselines`.
         progress: called with the number of windows just done.
     """
-    numbers, beside = np.arange(len(windows)), beside or {}
-    truth, predicted = [], []
-    others: dict[str, list[np.ndarray]] = {name: [] for name in beside}
-    for some in in_parts(numbers, windows.lookback):
+    beside, found = beside or {}, Gathered(len(windows))
+    for some in in_parts(np.arange(len(windows)), windows.lookback):
         batch, rows = windows.batch(some), windows.rows(some)
-        predicted.append(predicted_by(model, batch)[0, :, :, 0])
-        truth.append(batch.targets[0])
-        for name, guess in beside.items():
-            others[name].append(guess(windows, rows, batch.past.numpy()))
+        others = {name: guess(windows, rows, batch.past.numpy()) for name, guess in beside.items()}
+        found.put(truth=batch.targets[0], predicted=predicted_by(model, batch)[0, :, :, 0], **others)
         if progress is not None:
             progress(len(rows))
-    joined = {name: np.concatenate(found) for name, found in others.items()}
-    return Predictions(windows.origins, torch.cat(truth).numpy(), torch.cat(predicted).numpy(), joined)
+    others = {name: found[name] for name in beside}
+    return Predictions(windows.origins, found["truth"], found["predicted"], others)
