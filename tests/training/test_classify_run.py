@@ -134,6 +134,18 @@ def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_
         load(run.folder)
 
 
+def test_windows_that_overlap_are_not_taken_for_as_many_examples(source):
+    said: list[str] = []
+    TRAININGS["classify"].prepare(source, settings_of(false_alarms=0.2), None, said.append)
+    # The last 12 of 60 rows are held out: seven windows of six rows, of which two share no row.
+    assert any(
+        "wants 4 held-out examples of ok; there are 7, but as they overlap they are worth 2" in line for line in said
+    )
+    said.clear()
+    TRAININGS["classify"].prepare(source, settings_of(false_alarms=0.34, window=4), None, said.append)
+    assert not any("overlap" in line for line in said)  # wanted are 2, and there are 3
+
+
 def test_too_few_normal_examples_held_out_are_refused_before_training(source, tmp_path):
     with pytest.raises(UserError, match=r"--false-alarms 0\.1: .* wants 9 of them; there are 7"):
         train(TRAININGS["classify"], source, settings_of(false_alarms=0.1), tmp_path / "run")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.data.examples import Examples
 from gatewise.errors import UserError
 from gatewise.tasks.intervals import conformal_radius
 
@@ -90,6 +91,23 @@ def examples_wanted(share: float) -> int:
     (19, 9)
     """
     return math.ceil(1 / share - 1e-9) - 1
+
+
+def apart(examples: Examples, numbers: np.ndarray) -> int:
+    """How many of these windows share no row with another, at most: overlapping ones say much the same.
+
+    >>> from gatewise.data.examples import SequencePreparation
+    >>> from gatewise.data.sequences import Recording
+    >>> one = Recording("a", np.arange(10.0)[:, None], np.full(10, "ok"))
+    >>> windows = Examples.over([one], SequencePreparation.fitted([one]), ["ok"], window=3)
+    >>> len(windows), apart(windows, np.arange(len(windows)))
+    (8, 3)
+    """
+    count, free = 0, -1
+    for number in sorted(numbers.tolist(), key=lambda n: int(examples.first[n])):
+        if examples.first[number] >= free:
+            count, free = count + 1, int(examples.first[number] + examples.lengths[number])
+    return count
 
 
 def _scores(chances: np.ndarray, normal: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from gatewise.data.examples import Examples
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier
-from gatewise.tasks.alarms import AlarmLimit, examples_wanted
+from gatewise.tasks.alarms import AlarmLimit, apart, examples_wanted
 from gatewise.tasks.class_baselines import baselines
 from gatewise.tasks.classify import probabilities, scores
 from gatewise.tasks.diagnosis import diagnose
@@ -57,7 +57,7 @@ class ClassifyTraining:
         started = run if run is not None and run.last_file.exists() else None
         about = None if started is None else read_about(started.last_file)[0]
         prepared = prepare_classes(source, settings, run, about, say)
-        _check_alarms(settings, prepared)
+        _check_alarms(settings, prepared, say)
         config = model_config(settings, prepared)
         check_memory(lambda: SequenceClassifier(**config), f"--hidden {settings.hidden} --layers {settings.layers}")
         torch.manual_seed(settings.seed)
@@ -106,12 +106,19 @@ def _introduction(source: AnySource, settings: ClassifySettings, prepared: Prepa
     return lines
 
 
-def _check_alarms(settings: ClassifySettings, prepared: PreparedClasses) -> None:
-    """Raise if what is held out is too little to vouch for the share of false alarms."""
+def _check_alarms(settings: ClassifySettings, prepared: PreparedClasses, say: Callable[[str], None]) -> None:
+    """Raise if what is held out is too little to vouch for the share of false alarms; say if it hardly is enough."""
     if not settings.false_alarms:
         return
-    found = int((prepared.validation.classes == prepared.classes.index(settings.normal)).sum())
-    wanted = examples_wanted(settings.false_alarms)
+    normal = np.flatnonzero(prepared.validation.classes == prepared.classes.index(settings.normal))
+    found, wanted = len(normal), examples_wanted(settings.false_alarms)
+    distinct = apart(prepared.validation, normal)
+    if found >= wanted > distinct:
+        say(
+            f"--false-alarms {settings.false_alarms:g}: its limit wants {wanted:,} held-out examples of "
+            f"{settings.normal}; there are {found:,}, but as they overlap they are worth {distinct:,}: there may be "
+            "more false alarms than that"
+        )
     if found < wanted:
         raise UserError(
             f"--false-alarms {settings.false_alarms:g}: its limit is set on the held-out examples of "
