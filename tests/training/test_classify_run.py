@@ -107,7 +107,11 @@ def test_it_learns(source, tmp_path):
     assert summary["test"]["faults"]["shift"]["delay"] <= 8
 
 
-def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_everywhere(source, folder, tmp_path):
+def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_everywhere(folder, tmp_path):
+    plant, draw = shutil.copytree(folder, tmp_path / "plant"), np.random.default_rng(1)
+    for part, rows in (("learn", 60), ("test", 50)):  # a fault that nobody can tell from normal operation
+        np.savetxt(plant / f"2{part}_swing.dat", draw.normal(size=(rows, 2)))
+    source = RecordingsSource(plant, "?test*")
     run, summary = train(TRAININGS["classify"], source, settings_of(onset=20, false_alarms=0.3), tmp_path / "run")
     table = pl.read_csv(run.folder / "predictions.csv")
     chances = table.select(pl.col("^p\\(.*$")).to_numpy()
@@ -115,14 +119,17 @@ def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_
     assert limit == json.loads((run.folder / "alarms.json").read_text())
     assert (limit["share"], limit["examples"]) == (0.3, 7)
     names = np.array(summary["classes"])  # ok, shift, swing
-    wanted = np.where(1 - chances[:, 0] > limit["limit"], names[1 + chances[:, 1:].argmax(1)], "ok")
+    wanted = np.where(1 - chances[:, 0] > limit["limit"], names[chances.argmax(1)], "ok")
     assert table["predicted"].to_list() == wanted.tolist()
     truth = table["observed"].to_numpy()
     assert summary["accuracy"] == pytest.approx((truth == wanted).mean())
     assert summary["test"]["false_alarm_rate"] == pytest.approx((wanted[truth == "ok"] != "ok").mean())
     assert summary["test"]["most_probable"]["accuracy"] == pytest.approx((truth == names[chances.argmax(1)]).mean())
-    # It is the ⌈8 · 0.7⌉ = 6th smallest of seven: one is above it.
-    assert summary["validation"]["false_alarm_rate"] == pytest.approx(1 / 7)
+    assert (wanted != names[chances.argmax(1)]).any()
+    # It is the ⌈8 · 0.7⌉ = 6th smallest of seven: one at most is above it.
+    assert (
+        summary["validation"]["false_alarm_rate"] <= 1 / 7 < summary["validation"]["most_probable"]["false_alarm_rate"]
+    )
     forest = summary["baselines"]["random_forest"]
     assert forest["alarm_limit"]["limit"] != limit["limit"]
     assert forest["validation"]["false_alarm_rate"] <= 1 / 7
