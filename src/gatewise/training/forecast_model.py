@@ -19,6 +19,10 @@ from gatewise.training.learner import Diverged, torch_learner
 STEPS = 100
 """Steps of a trial of a form; the learning rate rises in the first fifth."""
 
+TIE = 0.02
+"""Share of its loss by which a form must be better than others: trials are short, the validation part is one stretch of
+time."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -82,7 +86,9 @@ def suited_form(
     """The form that the settings ask for; where they leave it open the one that learns fastest.
 
     Each form that comes into question is trained for a hundred steps, and the one with the least loss of the validation
-    part is taken. A model with an anchor of its own, and a run without a validation part, take the plainest.
+    part is taken; of those that are as good within :data:`TIE` one that standardises its windows, which a level unlike
+    those of training and validation does not lead astray. A model with an anchor of its own, and a run without a
+    validation part, take the plainest.
 
     Args:
         settings: with ``anchor`` and ``normalise``.
@@ -100,7 +106,8 @@ def suited_form(
     if len(forms) == 1 or task.look is None:
         return forms[0]
     losses = {form: _trial(settings, task, {"model": dict(model), "form": asdict(form)}) for form in forms}
-    best = min(losses, key=lambda form: losses[form])
+    tied = [form for form, loss in losses.items() if loss <= (1 + TIE) * min(losses.values())]
+    best = min(tied, key=lambda form: (not form.normalise, losses[form]))
     others = ", ".join(f"{form} {loss:.3g}" for form, loss in losses.items() if form != best)
     say(f"forecasts {best}: after {STEPS} steps the validation loss is {losses[best]:.3g} so; {others}")
     return best
