@@ -270,6 +270,28 @@ def test_where_forms_are_as_good_one_that_standardises_is_taken(losses, taken, t
     assert (summary["anchor"], summary["normalise"]) == taken
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"model": "attention", "attention_size": 3, "bidirectional": "on", "forcing": 0.2},
+        {"model": "direct", "bidirectional": "on"},
+    ],
+    ids=lambda chosen: chosen["model"],
+)
+def test_forms_are_tried_on_the_plainest_model(chosen, table, tmp_path, monkeypatch):
+    tried = []
+    learner = forecast_model.torch_learner
+
+    def seen(model, task, settings):
+        tried.append((type(model.model).__name__, model.model.encoder.bidirectional))
+        return learner(model, task, settings)
+
+    monkeypatch.setattr(forecast_model, "torch_learner", seen)
+    network = {"hidden": 4, "cell": "lstm", "layers": 2}
+    trained_on(table, tmp_path / "run", anchor="auto", normalise="auto", epochs=1, **network, **chosen)
+    assert tried == [("Direct", chosen["model"] == "direct")] * 4
+
+
 def test_a_model_with_an_anchor_of_its_own_is_not_tried(table, tmp_path):
     _, summary = trained_on(
         table, tmp_path / "run", model="segment", segment=3, anchor="auto", normalise="auto", epochs=1
