@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gatewise.data.preparation import Preparation
+from gatewise.data.table.preparation import Preparation
 from gatewise.layers.forecasting import FORECASTING, Anchored, forecasting_model
 from gatewise.tasks.forecast import ForecastTask
 from gatewise.training.forecast_settings import ForecastSettings
