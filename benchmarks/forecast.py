@@ -23,10 +23,10 @@ from benchmarks.machine import is_busy, load, machine
 from benchmarks.measure import QUICK, Plan, measure
 from benchmarks.work import Contestant
 from gatewise import which
-from gatewise.data.preparation import Preparation, Roles
-from gatewise.data.series_table import Series, SeriesTable
-from gatewise.data.split import Split
-from gatewise.data.windows import Batch, Windows
+from gatewise.data.table.preparation import Preparation, Roles
+from gatewise.data.table.series_table import Series, SeriesTable
+from gatewise.data.table.split import Split
+from gatewise.data.table.windows import Batch, Windows
 from gatewise.layers import Recurrent, forecasting_model
 from gatewise.layers.forecasting import Direct
 from gatewise.tasks.forecast import ForecastTask

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gatewise.data.clock import Frequency
-from gatewise.data.series_table import Series, SeriesTable
+from gatewise.data.table.clock import Frequency
+from gatewise.data.table.series_table import Series, SeriesTable
 
 
 def table_of(*values, columns=None, origins=None, hourly=False, name="made up"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gatewise import UserError
-from gatewise.data.clock import Frequency
+from gatewise.data.table.clock import Frequency
 from gatewise.tasks.baselines import BASELINES, drift, naive, season_of, seasonal_naive
 
 

@@ -6,9 +6,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from gatewise.data.channel_features import MOVING, PLAIN
-from gatewise.data.examples import Examples, SequencePreparation
-from gatewise.data.sequences import Recording
+from gatewise.data.recordings.channel_features import MOVING, PLAIN
+from gatewise.data.recordings.examples import Examples, SequencePreparation
+from gatewise.data.recordings.sequences import Recording
 from gatewise.tasks import class_baselines
 from gatewise.tasks.class_baselines import baselines, features
 

@@ -9,8 +9,8 @@ import torch
 from sklearn import metrics
 from sklearn.utils.class_weight import compute_class_weight
 
-from gatewise.data.examples import Examples, SequencePreparation
-from gatewise.data.sequences import Recording
+from gatewise.data.recordings.examples import Examples, SequencePreparation
+from gatewise.data.recordings.sequences import Recording
 from gatewise.layers.classifier import SequenceClassifier
 from gatewise.tasks.classify import ClassifyTask, balanced_weights, probabilities, scores
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gatewise.data.examples import Examples, SequencePreparation
-from gatewise.data.sequences import Recording
+from gatewise.data.recordings.examples import Examples, SequencePreparation
+from gatewise.data.recordings.sequences import Recording
 from gatewise.tasks.diagnosis import diagnose, events
 
 CLASSES = ["ok", "hot", "leak"]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from gatewise.data.preparation import Encoded, Preparation, Roles
-from gatewise.data.series_table import Series, SeriesTable
-from gatewise.data.split import Split
-from gatewise.data.windows import Batch, Windows
+from gatewise.data.table.preparation import Encoded, Preparation, Roles
+from gatewise.data.table.series_table import Series, SeriesTable
+from gatewise.data.table.split import Split
+from gatewise.data.table.windows import Batch, Windows
 from gatewise.tasks import forecast
 from gatewise.tasks.forecast import LOSSES, ForecastTask, balance, forecast_all
 

@@ -11,9 +11,9 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from made_up_tables import random_values, table_of  # type: ignore[import-not-found]
 
-from gatewise.data.preparation import Preparation, Roles
-from gatewise.data.split import Split
-from gatewise.data.windows import Windows
+from gatewise.data.table.preparation import Preparation, Roles
+from gatewise.data.table.split import Split
+from gatewise.data.table.windows import Windows
 from gatewise.tasks import regress
 from gatewise.tasks.regress import Linear, RegressTask, baselines, predict_all
 

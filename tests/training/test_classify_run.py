@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from sklearn import metrics
 
 from gatewise import UserError, load
-from gatewise.data.recordings import read_recordings
-from gatewise.data.sequences import Recording, Sequences
+from gatewise.data.recordings.folders import read_recordings
+from gatewise.data.recordings.sequences import Recording, Sequences
 from gatewise.tasks import class_baselines
 from gatewise.training import TRAININGS, fit, resume
 from gatewise.training import learner as learners

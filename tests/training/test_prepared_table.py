@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gatewise import UserError
 from gatewise.data import table_of
-from gatewise.data.preparation import Roles
-from gatewise.data.windows import Windows
+from gatewise.data.table.preparation import Roles
+from gatewise.data.table.windows import Windows
 from gatewise.training.checkpoint import write_tensors
 from gatewise.training.prepared_table import Recorded, prepare_or_recall, prepare_table
 from gatewise.training.run import Run

@@ -4,9 +4,9 @@ from gatewise.data.frames import Clip, read_frames, split_clips
 from gatewise.data.lines import Bunches, Padded, lines_of, padded, part_lines
 from gatewise.data.moving_digits import moving_digits
 from gatewise.data.partition import Partition, random_offset, random_partition, sequential_partition
-from gatewise.data.schema import Choice, Schema
 from gatewise.data.series import Standardiser, part_series, read_series
-from gatewise.data.tables import Table, read_table, table_of
+from gatewise.data.table.schema import Choice, Schema
+from gatewise.data.table.tables import Table, read_table, table_of
 from gatewise.data.text import clean_like_the_book, python_reference, read_text
 from gatewise.data.tokenizer import UNKNOWN, Decoder, Tokenizer
 from gatewise.data.tokenizers import KINDS, fit_tokenizer, tokenizer_from_config

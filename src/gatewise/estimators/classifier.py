@@ -9,8 +9,8 @@ import polars as pl
 from sklearn.base import ClassifierMixin
 
 from gatewise.data import Schema, table_of
-from gatewise.data.labelled_table import channels_of, recordings_of
-from gatewise.data.sequences import Recording, Sequences
+from gatewise.data.recordings.labelled_table import channels_of, recordings_of
+from gatewise.data.recordings.sequences import Recording, Sequences
 from gatewise.errors import UserError
 from gatewise.estimators.arrays import is_frame, sequences_of
 from gatewise.estimators.estimator import Estimator

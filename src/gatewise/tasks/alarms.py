@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.data.examples import Examples
+from gatewise.data.recordings.examples import Examples
 from gatewise.errors import UserError
 from gatewise.tasks.intervals import conformal_radius
 
@@ -94,8 +94,8 @@ def examples_wanted(share: float) -> int:
 def apart(examples: Examples, numbers: np.ndarray) -> int:
     """How many of these windows share no row with another, at most: overlapping ones say much the same.
 
-    >>> from gatewise.data.examples import SequencePreparation
-    >>> from gatewise.data.sequences import Recording
+    >>> from gatewise.data.recordings.examples import SequencePreparation
+    >>> from gatewise.data.recordings.sequences import Recording
     >>> one = Recording("a", np.arange(10.0)[:, None], np.full(10, "ok"))
     >>> windows = Examples.over([one], SequencePreparation.fitted([one]), ["ok"], window=3)
     >>> len(windows), apart(windows, np.arange(len(windows)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from gatewise.data.clock import Frequency
+from gatewise.data.table.clock import Frequency
 from gatewise.errors import UserError
 
 _STEPS_OF_A_CYCLE = {"ms": 1000, "s": 3600, "min": 1440, "h": 24, "d": 7, "mo": 12}

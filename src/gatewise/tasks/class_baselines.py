@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.data.examples import Examples, SequencePreparation
+from gatewise.data.recordings.examples import Examples, SequencePreparation
 
 _AT_ONCE = 512
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.data.examples import Batch, Examples
 from gatewise.data.lines import drawn_groups, groups_in_order
+from gatewise.data.recordings.examples import Batch, Examples
 from gatewise.layers.classifier import SequenceClassifier
 from gatewise.layers.stepping import evaluating
 from gatewise.tasks.autoencode import epoch_generator
@@ -36,8 +36,8 @@ class ClassifyTask:
         seed: fixes the order of every epoch.
 
     Example:
-        >>> from gatewise.data.examples import SequencePreparation
-        >>> from gatewise.data.sequences import Recording
+        >>> from gatewise.data.recordings.examples import SequencePreparation
+        >>> from gatewise.data.recordings.sequences import Recording
         >>> some = [Recording(n, np.full((4, 1), float(n)), np.array([n] * 4)) for n in "0123"]
         >>> examples = Examples.over(some, SequencePreparation.fitted(some), "0123", window=0)
         >>> task = ClassifyTask(examples, examples, batch_size=2)

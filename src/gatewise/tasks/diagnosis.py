@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatewise.data.examples import Examples
-from gatewise.data.sequences import Recording
+from gatewise.data.recordings.examples import Examples
+from gatewise.data.recordings.sequences import Recording
 
 
 class Event(NamedTuple):

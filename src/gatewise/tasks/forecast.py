@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gatewise.data.windows import Batch, Windows
+from gatewise.data.table.windows import Batch, Windows
 from gatewise.layers.forecasting import middle
 from gatewise.tasks.baselines import BASELINES, drift, naive, seasonal_naive
 from gatewise.tasks.gathered import Gathered
@@ -49,9 +49,9 @@ class ForecastTask:
         balanced: whether steps are weighed by :func:`balance`, so that what is soon is not lost beside what is far.
 
     Example:
-        >>> from gatewise.data.preparation import Preparation, Roles
-        >>> from gatewise.data.series_table import Series, SeriesTable
-        >>> from gatewise.data.split import Split
+        >>> from gatewise.data.table.preparation import Preparation, Roles
+        >>> from gatewise.data.table.series_table import Series, SeriesTable
+        >>> from gatewise.data.table.split import Split
         >>> series = Series("", np.arange(40.0)[:, None], None, np.arange(2, 42))
         >>> table = SeriesTable("made up", ("a",), ("a",), (series,), None)
         >>> made = Preparation.fitted(table, Roles(("a",), ("a",)), Split.parse("0.6,0.2,0.2")).encode(table)

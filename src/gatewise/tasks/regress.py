@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from gatewise.data.windows import Windows
+from gatewise.data.table.windows import Windows
 from gatewise.tasks.forecast import AT_ONCE, ForecastTask, in_parts, predicted_by
 from gatewise.tasks.gathered import Gathered
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewise.data.examples import Examples
+from gatewise.data.recordings.examples import Examples
 from gatewise.engines import which
 from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatewise.data.channel_features import FEATURES, MOVING, PLAIN, REACH, parse_features
-from gatewise.data.examples import POLICIES, SCALES
+from gatewise.data.recordings.channel_features import FEATURES, MOVING, PLAIN, REACH, parse_features
+from gatewise.data.recordings.examples import POLICIES, SCALES
 from gatewise.errors import UserError
 from gatewise.layers.classifier import POOLINGS
 from gatewise.tasks.class_baselines import FEATURES as BASELINE_FEATURES

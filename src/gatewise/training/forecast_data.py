@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatewise.data.preparation import Roles
-from gatewise.data.series_table import SeriesTable
-from gatewise.data.split import Cuts
-from gatewise.data.windows import Windows
+from gatewise.data.table.preparation import Roles
+from gatewise.data.table.series_table import SeriesTable
+from gatewise.data.table.split import Cuts
+from gatewise.data.table.windows import Windows
 from gatewise.errors import UserError, nearest
 from gatewise.tasks.baselines import season_of
 from gatewise.training.forecast_settings import ForecastSettings

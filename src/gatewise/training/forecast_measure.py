@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise.data.preparation import Preparation
-from gatewise.data.series_table import SeriesTable
+from gatewise.data.table.preparation import Preparation
+from gatewise.data.table.series_table import SeriesTable
 from gatewise.tasks.forecast import Forecasts
 from gatewise.tasks.intervals import Intervals, coverage
 from gatewise.tasks.scores import scored

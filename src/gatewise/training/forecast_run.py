@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewise.data.windows import Windows
+from gatewise.data.table.windows import Windows
 from gatewise.engines import which
 from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
 from gatewise.tasks.intervals import Intervals

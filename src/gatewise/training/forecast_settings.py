@@ -77,7 +77,7 @@ class ForecastSettings(TableSettings):
     )  # fmt: skip
     normalise: str = setting(
         "auto", "Standardise every window by its own mean and deviation (Kim 2022): `on`, `off`", "Model",
-        choices=("auto", "on", "off"), default="by a short trial of each; `off` of `segment`",
+        choices=("auto", "on", "off"), default="by a short trial of each, `on` where it is a tie; `off` of `segment`",
     )  # fmt: skip
     loss: str = setting(
         "auto", f"What is made small: {', '.join(f'`{loss}`' for loss in (*LOSSES, 'pinball'))}",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.data.examples import Examples, SequencePreparation
-from gatewise.data.recording_parts import Parts
-from gatewise.data.schema import Schema
+from gatewise.data.recordings.examples import Examples, SequencePreparation
+from gatewise.data.recordings.parts import Parts
+from gatewise.data.table.schema import Schema
 from gatewise.errors import UserError, nearest
 from gatewise.tasks.classify import ClassifyTask, balanced_weights
 from gatewise.training.classify_settings import ClassifySettings

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise.data import Schema, Table
-from gatewise.data.preparation import Encoded, Preparation, Roles
-from gatewise.data.schema import once
-from gatewise.data.series_table import SeriesTable
+from gatewise.data.table.preparation import Encoded, Preparation, Roles
+from gatewise.data.table.schema import once
+from gatewise.data.table.series_table import SeriesTable
 from gatewise.errors import UserError, nearest
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.data.labelled_table import channels_of, recordings_of
-from gatewise.data.recording_parts import Parts, cut_in_time, cut_whole, matching
-from gatewise.data.recordings import read_recordings
-from gatewise.data.schema import Schema, once
-from gatewise.data.sequences import Recording, Sequences
-from gatewise.data.tables import read_table
-from gatewise.data.ts_file import read_ts
+from gatewise.data.recordings.folders import read_recordings
+from gatewise.data.recordings.labelled_table import channels_of, recordings_of
+from gatewise.data.recordings.parts import Parts, cut_in_time, cut_whole, matching
+from gatewise.data.recordings.sequences import Recording, Sequences
+from gatewise.data.recordings.ts_file import read_ts
+from gatewise.data.table.schema import Schema, once
+from gatewise.data.table.tables import read_table
 from gatewise.errors import UserError, nearest
 from gatewise.training.classify_settings import AUTO, STEPS, ClassifySettings
 from gatewise.training.run import Run, recordable

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewise.data.preparation import Preparation
-from gatewise.data.windows import Windows
+from gatewise.data.table.preparation import Preparation
+from gatewise.data.table.windows import Windows
 from gatewise.engines import which
 from gatewise.layers.regressor import Regressor
 from gatewise.tasks.regress import Linear, Predictions, RegressTask, baselines, predict_all

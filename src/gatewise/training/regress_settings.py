@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.data.preparation import Roles
-from gatewise.data.series_table import SeriesTable
+from gatewise.data.table.preparation import Roles
+from gatewise.data.table.series_table import SeriesTable
 from gatewise.errors import UserError, nearest
 from gatewise.layers.regressor import REGRESSING
 from gatewise.tasks.forecast import LOSSES

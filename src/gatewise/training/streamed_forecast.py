@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.data.preparation import Encoded, Preparation
-from gatewise.data.windows import Batch, Windows
+from gatewise.data.table.preparation import Encoded, Preparation
+from gatewise.data.table.windows import Batch, Windows
 from gatewise.errors import UserError
 from gatewise.layers.forecasting import Anchored, Direct
 from gatewise.tasks.forecast import Forecasts, gathered

@@ -6,9 +6,9 @@ import csv
 from dataclasses import dataclass
 
 from gatewise.data import Choice
-from gatewise.data.filling import POLICIES
-from gatewise.data.projection import parse_components
-from gatewise.data.split import WAYS, Split
+from gatewise.data.table.filling import POLICIES
+from gatewise.data.table.projection import parse_components
+from gatewise.data.table.split import WAYS, Split
 from gatewise.errors import UserError
 from gatewise.training.settings import NetworkSettings, setting
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gatewise.data.examples import Examples, SequencePreparation
-from gatewise.data.labelled_table import recordings_of
-from gatewise.data.recordings import read_recordings
-from gatewise.data.schema import Schema
-from gatewise.data.sequences import Recording, Sequences
-from gatewise.data.tables import read_table
-from gatewise.data.ts_file import read_ts
+from gatewise.data.recordings.examples import Examples, SequencePreparation
+from gatewise.data.recordings.folders import read_recordings
+from gatewise.data.recordings.labelled_table import recordings_of
+from gatewise.data.recordings.sequences import Recording, Sequences
+from gatewise.data.recordings.ts_file import read_ts
+from gatewise.data.table.schema import Schema
+from gatewise.data.table.tables import read_table
 from gatewise.errors import UserError
 from gatewise.layers.classifier import SequenceClassifier
 from gatewise.tasks.alarms import AlarmLimit

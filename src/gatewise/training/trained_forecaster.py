@@ -12,7 +12,7 @@ import polars as pl
 import torch
 
 from gatewise.data import Table
-from gatewise.data.windows import Windows
+from gatewise.data.table.windows import Windows
 from gatewise.errors import UserError
 from gatewise.layers.forecasting import Anchored
 from gatewise.tasks.forecast import Forecasts, forecast_all

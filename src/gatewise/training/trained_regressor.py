@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data import Table
-from gatewise.data.windows import Windows
+from gatewise.data.table.windows import Windows
 from gatewise.errors import UserError
 from gatewise.layers.regressor import Regressor
 from gatewise.tasks.regress import Predictions, predict_all
