@@ -16,9 +16,7 @@ from gatewise import UserError, load
 from gatewise.data.recordings.folders import read_recordings
 from gatewise.data.recordings.sequences import Recording, Sequences
 from gatewise.tasks import class_baselines
-from gatewise.training import TRAININGS, fit, resume
-from gatewise.training import learner as learners
-from gatewise.training.checkpoint import read_tensors
+from gatewise.training import TRAININGS, resume
 from gatewise.training.classify_settings import ClassifySettings
 from gatewise.training.lifecycle import train
 from gatewise.training.recordings_source import GivenRecordings, RecordingsSource
@@ -160,39 +158,18 @@ def test_too_few_normal_examples_held_out_are_refused_before_training(source, tm
         settings_of(false_alarms=0.1, normal="")
 
 
-class Killed(BaseException):
-    """As abrupt as can be had without a second process."""
-
-
-def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = learners.TorchLearner.step, iter(range(20))
-
-    def dying(*arguments):
-        if next(left, None) is None:
-            raise Killed
-        return step(*arguments)
-
-    monkeypatch.setattr(learners.TorchLearner, "step", dying)
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(
+    trained, source, tmp_path, killed, ends_with_the_bits_of
+):
     settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2", members=2)
-    with pytest.raises(Killed):
+    with killed(after=20):
         train(TRAININGS["classify"], source, settings, tmp_path / "torn")
-    monkeypatch.setattr(learners.TorchLearner, "step", step)
-    torch.manual_seed(99)
-    run, summary = resume(tmp_path / "torn")
-    whole, expected = trained
-    for file in ("weights_file", "last_file", "best_file"):
-        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    ends_with_the_bits_of(tmp_path / "torn", trained)
 
 
-def test_other_recordings_are_not_gone_on_with(folder, tmp_path, monkeypatch):
+def test_other_recordings_are_not_gone_on_with(folder, tmp_path, killed):
     copy = Path(shutil.copytree(folder, tmp_path / "data"))
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+    with killed():
         train(TRAININGS["classify"], RecordingsSource(copy, "?test*"), settings_of(), tmp_path / "run")
     np.savetxt(copy / "0test_ok.dat", np.zeros((50, 2)))
     with pytest.raises(UserError, match=r"is not what .*run was trained on; bring that back"):
