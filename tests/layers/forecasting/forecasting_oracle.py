@@ -72,7 +72,7 @@ def gru(x, p, prefix, suffix="_l0", start=None):
 
 
 def horizon_head(s, known, p, shape, prefix="head."):
-    """ŷ_t = A_t s + a_t + C ReLU(D x_t + E s + e), step by step; (H, B, k, q)."""
+    """ŷ_t = A_t s + a_t + C_t ReLU(D x_t + E s + e), step by step; (H, B, k, q)."""
     p = {name.removeprefix(prefix): value for name, value in p.items() if name.startswith(prefix)}
     steps, targets, outputs = shape
     forecast = np.empty((steps, len(s), targets, outputs))
@@ -83,6 +83,6 @@ def horizon_head(s, known, p, shape, prefix="head."):
                 value = s @ p["steps.weight"][row] + p["steps.bias"][row]
                 if "known.weight" in p:
                     hidden = relu(known[t] @ p["known.weight"].T + s @ p["state.weight"].T + p["state.bias"])
-                    value = value + hidden @ p["shared.weight"][j * outputs + q]
+                    value = value + hidden @ p["effect.weight"][row]
                 forecast[t, :, j, q] = value
     return forecast

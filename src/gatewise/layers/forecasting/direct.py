@@ -20,7 +20,7 @@ class Direct(ForecastingModel):
     side by side; lower layers and further states, an LSTM's c, are not looked at), and
 
         s = encoder([past_1; history_1], ..., [past_L; history_L])
-        ŷ_t = A_t s + a_t + C ReLU(D known_t + E s + e),   t = 1 ... H
+        ŷ_t = A_t s + a_t + C_t ReLU(D known_t + E s + e),   t = 1 ... H
 
     without its last term where nothing is known of the steps to come: see :class:`HorizonHead`.
 

@@ -12,8 +12,10 @@ from gatewise.layers.forecasting.quantiles import increasing
 class HorizonHead(nn.Module):
     """All steps from what was read of the past, s: ŷ_t = A_t s + a_t, one linear map.
 
-    With known covariates x_t of a step: ŷ_t = A_t s + a_t + C ReLU(D x_t + E s + e), where C, D, E and e are shared by
-    all steps. Several outputs are put in order by :func:`gatewise.layers.forecasting.quantiles.increasing`.
+    With known covariates x_t of a step: ŷ_t = A_t s + a_t + C_t ReLU(D x_t + E s + e), where D, E and e are shared by
+    all steps. C_t is a step's own: told from the last value, what comes next has hardly had time to be moved by
+    anything, and one C for all steps would move it as far as the last of them. Several outputs are put in order by
+    :func:`gatewise.layers.forecasting.quantiles.increasing`.
 
     Args:
         state_size: of s, and units of the shared part, S.
@@ -31,11 +33,12 @@ class HorizonHead(nn.Module):
         if sizes.known_size:
             self.known = nn.Linear(sizes.known_size, state_size, bias=False)
             self.state = nn.Linear(state_size, state_size)
-            self.shared = nn.Linear(state_size, targets * outputs, bias=False)
+            self.effect = nn.Linear(state_size, steps * targets * outputs, bias=False)
 
     def forward(self, state: Tensor, known: Tensor) -> Tensor:
         forecast = self.steps(state).unflatten(-1, self.sizes.forecast).transpose(0, 1)
         if self.sizes.known_size:
             hidden = torch.relu(self.known(known) + self.state(state))
-            forecast = forecast + self.shared(hidden).unflatten(-1, self.sizes.forecast[1:])
+            effect = self.effect.weight.unflatten(0, (len(known), -1))
+            forecast = forecast + torch.bmm(hidden, effect.mT).unflatten(-1, self.sizes.forecast[1:])
         return increasing(forecast)

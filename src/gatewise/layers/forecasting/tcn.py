@@ -19,7 +19,7 @@ class TCNRecurrent(ForecastingModel):
 
         f_1 ... f_L = TCN([past_1; history_1], ..., [past_L; history_L])     causal: :class:`TCN`
         s = encoder(f_1, ..., f_L)                                           as in :class:`Direct`
-        ŷ_t = A_t s + a_t + C ReLU(D known_t + E s + e),   t = 1 ... H
+        ŷ_t = A_t s + a_t + C_t ReLU(D known_t + E s + e),   t = 1 ... H
 
     Args:
         sizes: of the window.
