@@ -100,13 +100,17 @@ def probe_command(
         with reporter(quiet) as report:
             findings = probe(settings, report, keep)
         pictures = draw_probe(findings, run.folder)
+    _tell(settings, findings, pictures, run)
+    if json_:
+        print(json.dumps(_summary(settings, findings)))
+
+
+def _tell(settings: ProbeSettings, findings: Sequence[Finding], pictures: Sequence[Path], run: Run) -> None:
     print(table(findings))
     print()
     print("\n".join(notes(settings, findings)))
     print(f"pictures   {', '.join(map(str, pictures))}")
     print(f"summary    {run.summary_file}")
-    if json_:
-        print(json.dumps(_summary(settings, findings)))
 
 
 def _given(minutes: float | None, steps: int | None) -> float:

@@ -64,6 +64,16 @@ def read_frames(path: Path, size: int = 0) -> list[Clip]:
         if path.suffix.lower() != ".npy":
             raise UserError(f"{path}: want a .npy file, or a folder of .npy files or pictures")
         return [Clip(path.stem, _reduced(_read_array(path), size))]
+    found = _clips_in(path, size)
+    first_path, first = found[0]
+    for source, clip in found:
+        if clip.frames.shape[1:] != first.frames.shape[1:]:
+            raise UserError(f"{source}: {_said(clip.frames)}, but {first_path} {_said(first.frames)}; give one size")
+    return [clip for _, clip in found]
+
+
+def _clips_in(path: Path, size: int) -> list[tuple[Path, Clip]]:
+    """The videos of a folder, and where each lies."""
     files = _listed(path)
     arrays = [file for file in files if file.suffix.lower() == ".npy"]
     pictures = [file for file in files if file.suffix.lower() in PICTURES]
@@ -72,25 +82,16 @@ def read_frames(path: Path, size: int = 0) -> list[Clip]:
             f"{path}: has both .npy files and pictures ({arrays[0].name}, {pictures[0].name}); give one kind"
         )
     if arrays:
-        clips = [Clip(file.stem, _reduced(_read_array(file), size)) for file in arrays]
-        paths = arrays
-    elif pictures:
-        clips, paths = [Clip(path.name, _read_pictures(pictures, size))], [path]
-    else:
-        folders = [(folder, _pictures_in(folder)) for folder in files if folder.is_dir()]
-        folders = [(folder, inside) for folder, inside in folders if inside]
-        if not folders:
-            raise UserError(
-                f"{path}: no frames in it; want .npy files, pictures ({', '.join(PICTURES)}) or folders of pictures"
-            )
-        clips, paths = (
-            [Clip(folder.name, _read_pictures(inside, size)) for folder, inside in folders],
-            [f for f, _ in folders],
+        return [(file, Clip(file.stem, _reduced(_read_array(file), size))) for file in arrays]
+    if pictures:
+        return [(path, Clip(path.name, _read_pictures(pictures, size)))]
+    folders = [(folder, _pictures_in(folder)) for folder in files if folder.is_dir()]
+    folders = [(folder, inside) for folder, inside in folders if inside]
+    if not folders:
+        raise UserError(
+            f"{path}: no frames in it; want .npy files, pictures ({', '.join(PICTURES)}) or folders of pictures"
         )
-    for clip, source in zip(clips, paths, strict=True):
-        if clip.frames.shape[1:] != clips[0].frames.shape[1:]:
-            raise UserError(f"{source}: {_said(clip.frames)}, but {paths[0]} {_said(clips[0].frames)}; give one size")
-    return clips
+    return [(folder, Clip(folder.name, _read_pictures(inside, size))) for folder, inside in folders]
 
 
 def split_clips(clips: Sequence[Clip], share: float, least: int) -> tuple[list[Clip], list[Clip]]:

@@ -62,17 +62,8 @@ def moving_digits(
     generator = torch.Generator().manual_seed(seed)
     images = _images()[:TRAIN_DIGITS] if part == "train" else _images()[TRAIN_DIGITS:]
     chosen = images[torch.randint(len(images), (count, digits), generator=generator)]
-    room = size - _EXTENT
-    angle = 2 * torch.pi * torch.rand(count, digits, generator=generator)
-    speed = 1 + 2 * torch.rand(count, digits, generator=generator)
-    time = torch.arange(steps).reshape(-1, 1, 1)
-    rows, columns = (
-        _interpolation(_bounced(start + time * speed * way, room), size)
-        for start, way in (
-            (room * torch.rand(count, digits, generator=generator), angle.sin()),
-            (room * torch.rand(count, digits, generator=generator), angle.cos()),
-        )
-    )
+    ways = _ways((count, digits), steps, size - _EXTENT, generator)
+    rows, columns = (_interpolation(way, size) for way in ways)
     drawn = rows @ chosen @ columns.mT  # (T, B, digits, S, S)
     return drawn.amax(2, keepdim=True).clamp(max=1)  # rounding goes above it
 
@@ -83,6 +74,16 @@ def _images() -> Tensor:
     from sklearn.datasets import load_digits  # half a second, for those alone who want it
 
     return torch.from_numpy(load_digits(return_X_y=True)[0].reshape(-1, 8, 8)).float() / 16
+
+
+def _ways(digits: tuple[int, int], steps: int, room: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Where the upper edge of each digit is at every step, and where its left edge: each (T, B, digits)."""
+    angle = 2 * torch.pi * torch.rand(digits, generator=generator)
+    speed = 1 + 2 * torch.rand(digits, generator=generator)
+    time = torch.arange(steps).reshape(-1, 1, 1)
+    down = _bounced(room * torch.rand(digits, generator=generator) + time * speed * angle.sin(), room)
+    across = _bounced(room * torch.rand(digits, generator=generator) + time * speed * angle.cos(), room)
+    return down, across
 
 
 def _bounced(way: Tensor, room: float) -> Tensor:

@@ -11,8 +11,10 @@ from gatewise.show.curve import draw_run
 from gatewise.show.series import Forecast, draw_forecasts, draw_horizon, draw_residuals
 from gatewise.tasks.baselines import BASELINES
 from gatewise.training import Run
+from gatewise.training.checkpoint import read_about
 from gatewise.training.forecast_measure import FORECAST
 from gatewise.training.forecast_run import HORIZON, PREDICTIONS
+from gatewise.training.residuals import RESIDUALS, chains_of
 
 _PANELS = 3
 
@@ -33,8 +35,10 @@ def draw_forecast_run(run: Run) -> None:
     draw_forecasts(_panels(of_target), run.folder, target, f"{level:.0%} interval" if level else "")
     _draw_horizon(run, target, level)
     ordered = of_target.sort("time", "origin")
-    residuals = (ordered["observed"].cast(float) - ordered["predicted"].cast(float)).fill_null(float("nan"))
-    draw_residuals(residuals.to_numpy(), run.folder, target, ordered["time"].to_numpy())
+    residuals = _numbers(ordered, "observed") - _numbers(ordered, "predicted")
+    chain = chains_of(pl.read_csv(run.folder / RESIDUALS, infer_schema_length=None), target)[:1]
+    season = int(read_about(run.weights_file)[0]["extent"]["season"])
+    draw_residuals(residuals, run.folder, target, ordered["time"].to_numpy(), chain, season, "one step")
 
 
 def _panels(predictions: pl.DataFrame) -> list[Forecast]:

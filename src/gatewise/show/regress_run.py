@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from gatewise.data.table.clock import Frequency
 from gatewise.show.curve import draw_run
 from gatewise.show.series.observed import draw_observed
 from gatewise.show.series.residuals import draw_residuals
+from gatewise.tasks.baselines import season_of
 from gatewise.tasks.scores import scores
 from gatewise.training import Run
+from gatewise.training.checkpoint import read_about
 from gatewise.training.regress_run import PREDICTIONS
+from gatewise.training.residuals import RESIDUALS, chains_of
 
 
 def draw_regress_run(run: Run) -> None:
@@ -29,4 +33,7 @@ def draw_regress_run(run: Run) -> None:
     words = {name: f"R² {scores(*pair)['r2']:.3f}" for name, pair in targets.items()}
     draw_observed(targets, run.folder, words)
     first, (observed, predicted) = next(iter(targets.items()))
-    draw_residuals(observed - predicted, run.folder, first)
+    chains = chains_of(pl.read_csv(run.folder / RESIDUALS, infer_schema_length=None), first)
+    frequency = read_about(run.weights_file)[0]["schema"]["frequency"]
+    season = season_of(Frequency.parse(frequency) if frequency else None)
+    draw_residuals(observed - predicted, run.folder, first, None, chains, season)

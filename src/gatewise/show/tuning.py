@@ -58,22 +58,28 @@ def draw_search(
         axes = figure.add_subplot(grid[1 + place // _COLUMNS, place % _COLUMNS])
         _scatter(axes, tried, shown, marks)
         if best is not None:
-            axes.plot(
-                [tried[best]], [shown[best]], "o", markersize=10, markerfacecolor="none", markeredgecolor=FORECAST
-            )
-            axes.annotate(
-                f"{tried[best]:.3g}", (tried[best], shown[best]), (7, 5), textcoords="offset points", fontsize=8
-            )
+            _ring(axes, tried[best], shown[best])
         axes.set_xscale(scales[name])
         if scales[name] == "log":
-            wide = max(tried, default=1.0) > _WIDE * min(tried, default=1.0)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=5))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _few_ticks(axes, tried)
         axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
         axes.margins(x=0.15, y=0.1)
         axes.set_xlabel(name.replace("_", " "))
         dress(axes, "")
     return save_both(figure, folder, "study")
+
+
+def _ring(axes: Axes, across: float, up: float) -> None:
+    """Marks the best trial."""
+    axes.plot([across], [up], "o", markersize=10, markerfacecolor="none", markeredgecolor=FORECAST)
+    axes.annotate(f"{across:.3g}", (across, up), (7, 5), textcoords="offset points", fontsize=8)
+
+
+def _few_ticks(axes: Axes, tried: Sequence[float]) -> None:
+    """So that what stands under a logarithmic axis has room."""
+    wide = max(tried, default=1.0) > _WIDE * min(tried, default=1.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=5))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _top(finite: Sequence[float]) -> float:

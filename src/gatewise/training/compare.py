@@ -151,25 +151,29 @@ def variants(
     recorded = _recorded_sizes(folder, *parsed[0]) if match == "time" else {}
     found: list[Variant] = [Variant(parsed[0][0], first, wanted)]
     for label, own in parsed[1:]:
-        took = None
-        if match == "hidden" or "hidden=" in label:
-            sized = own
-        elif match == "params":
+        hidden, took = own.hidden, None
+        if match == "params" and "hidden=" not in label:
             hidden = matching_size(lambda h, own=own: _parameters(replace(own, hidden=h), size) / wanted)
-            sized = replace(own, hidden=hidden)
-        elif label in recorded:
-            hidden, took = recorded[label]
-            sized = replace(own, hidden=hidden)
-            say(f"{label}: hidden {hidden}, as it was measured when this comparison began")
-        else:
-            measured = functools.cache(
-                lambda h, own=own: ratio(first, replace(own, hidden=h), prepared.task, size)
-            )  # fmt: skip
-            hidden = matching_size(measured, _GRAIN)
-            sized, took = replace(own, hidden=hidden), measured(hidden)
-            say(f"{label}: hidden {hidden}: a training step takes {took:.2f} times as long as {found[0].label}'s")
+        elif match == "time" and "hidden=" not in label:
+            if label in recorded:
+                hidden, took = recorded[label]
+                told = ", as it was measured when this comparison began"
+            else:
+                hidden, took = _of_equal_time(
+                    lambda h, own=own: ratio(first, replace(own, hidden=h), prepared.task, size)
+                )
+                told = f": a training step takes {took:.2f} times as long as {found[0].label}'s"
+            say(f"{label}: hidden {hidden}{told}")
+        sized = replace(own, hidden=hidden)
         found.append(Variant(label, sized, _parameters(sized, size), took))
     return found
+
+
+def _of_equal_time(ratio: Callable[[int], float]) -> tuple[int, float]:
+    """The hidden size whose training step takes as long as another's, as nearly as can be, and their ratio."""
+    measured = functools.cache(ratio)
+    hidden = matching_size(measured, _GRAIN)
+    return hidden, measured(hidden)
 
 
 def _recorded_sizes(folder: Path | None, first: str, settings: TextSettings) -> dict[str, tuple[int, float]]:

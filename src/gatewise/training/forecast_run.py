@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewise.data.table.series_table import first_of
 from gatewise.data.table.windows import Windows
 from gatewise.engines import which
 from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
@@ -26,6 +25,7 @@ from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
 from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
 from gatewise.training.progress import Reporter
+from gatewise.training.residuals import write_residuals
 from gatewise.training.run import Run
 from gatewise.training.table_file import write_table
 from gatewise.training.table_source import TableSource, same_table
@@ -136,16 +136,6 @@ def _introduction(
         f"a season of {extent.season}; windows: {len(task.train):,} to learn, {look:,} to choose, {len(test):,} to "
         f"measure; {settings.model}, {settings.cell}, {settings.layers} x {settings.hidden}"
     ]
-    short = [
-        f"'{one.key}' ({len(one):,} rows)"
-        for one, count in zip(series.series, task.train.counts, strict=True)
-        if not count
-    ]
-    if short:
-        lines.append(
-            f"nothing is learned from the series {first_of(short)}: no window of {extent.lookback + extent.horizon} "
-            "rows in the training part"
-        )
     enough = math.ceil(1 / (1 - settings.interval)) - 1 if settings.interval else 0
     if settings.interval and look < enough:
         lines.append(
@@ -189,6 +179,8 @@ def _measure(
             frame = forecasts_frame(_thinned(found), intervals, quantiles, made, prepared.series)
             write_table(frame, run.folder / PREDICTIONS)
             write_table(horizon_frame(told), run.folder / HORIZON)
+            places = found.origins + np.array([0, 1])  # one step ahead
+            write_residuals(run, prepared, places, found.truth[0], found.point[0])
     return summary
 
 

@@ -20,6 +20,7 @@ from gatewise.training.memory import check_memory
 from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
 from gatewise.training.progress import Reporter
 from gatewise.training.regress_settings import RegressSettings
+from gatewise.training.residuals import write_residuals
 from gatewise.training.run import Run
 from gatewise.training.table_file import write_table
 from gatewise.training.table_source import TableSource, same_table
@@ -120,6 +121,7 @@ def _measure(
         found = predict_all(trained.model, test, beside, progress) if len(test) else None
     if found is not None:
         write_table(predictions_frame(found, prepared), trained.run.folder / PREDICTIONS)
+        write_residuals(trained.run, prepared, found.origins, found.truth, found.predicted)
     last = found or chosen
     return {
         "model": trained.model.kind, "window": train.lookback, "inputs": list(made.roles.inputs),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 
+from torch import Tensor
+
 from gatewise.data import Padded
 from gatewise.layers import SequenceDecoder
 from gatewise.tasks import AutoencodeTask, UnconditionalTask
@@ -40,34 +42,44 @@ def train_unconditional(
         check: called after every step; raises to stop.
         name: what the person is told it is.
     """
-    own = UnconditionalTask(task)
-    learner = torch_learner(decoder, own, settings)
-    schedule = Schedule(settings.lr, steps, cosine=settings.schedule == "cosine", warmup=settings.warmup)
-    looks, best, kept, diverged = 0, math.inf, decoder.state_dict(), None
     report.say(f"now {name}, {steps:,} steps, to compare with")
     with report.counting(f"training {name}", steps) as progress:
-        for step, batch in enumerate(islice(_endless(own), steps)):
-            try:
-                learner.step(batch, schedule.learning_rate(Position(step=step)))
-            except Diverged:
-                diverged = step + 1
-                break
+
+        def stepped() -> None:
             progress(1)
             check()
-            if math.floor((step + 1) / steps * settings.evaluations) > looks:
-                looks += 1
-                loss = own.held_out(decoder)["loss"]
-                if loss < best:
-                    best, kept = loss, {name: value.clone() for name, value in decoder.state_dict().items()}
+
+        kept, diverged = _learned(decoder, UnconditionalTask(task), settings, steps, stepped)
     if diverged:
-        found = best < math.inf
-        left = "its best weights from before are compared" if found else "nothing is compared; lower --lr"
+        left = "its best weights from before are compared" if kept else "nothing is compared; lower --lr"
         report.say(f"{name}, trained for comparison, diverged at step {diverged}: {left}")
-        if not found:
+        if not kept:
             return False
-    if diverged or settings.keep == "best":
+    if kept and (diverged or settings.keep == "best"):
         decoder.load_state_dict(kept)
     return True
+
+
+def _learned(
+    decoder: SequenceDecoder, own: UnconditionalTask, settings: TrainingSettings, steps: int,
+    stepped: Callable[[], None],
+) -> tuple[dict[str, Tensor], int]:  # fmt: skip
+    """Train; the best weights that were looked at, and the step at which it diverged, 0 for none."""
+    learner = torch_learner(decoder, own, settings)
+    schedule = Schedule(settings.lr, steps, cosine=settings.schedule == "cosine", warmup=settings.warmup)
+    looks, best, kept = 0, math.inf, {}
+    for step, batch in enumerate(islice(_endless(own), steps), 1):
+        try:
+            learner.step(batch, schedule.learning_rate(Position(step=step - 1)))
+        except Diverged:
+            return kept, step
+        stepped()
+        if math.floor(step / steps * settings.evaluations) > looks:
+            looks += 1
+            loss = own.held_out(decoder)["loss"]
+            if loss < best:
+                best, kept = loss, {name: value.clone() for name, value in decoder.state_dict().items()}
+    return kept, 0
 
 
 def _endless(task: UnconditionalTask) -> Iterator[Padded]:

@@ -104,7 +104,43 @@ def test_the_autocorrelation_of_a_walk_by_one_formula_and_another(draw):
     centred = values - values.mean()
     spectrum = np.abs(np.fft.fft(centred, 1024)) ** 2
     wanted = np.fft.ifft(spectrum).real[1:21] / (centred**2).sum()
-    np.testing.assert_allclose(autocorrelation(values, 20), wanted, atol=1e-10)
+    np.testing.assert_allclose(autocorrelation([values], 20), wanted, atol=1e-10)
+
+
+def test_the_autocorrelation_is_of_pairs_that_are_so_many_steps_apart_within_a_series(draw):
+    chains = [draw.normal(size=30), draw.normal(size=12)]
+    chains[0][[3, 4, 17]] = math.nan
+    every = np.concatenate(chains)
+    mean, total = np.nanmean(every), np.nansum((every - np.nanmean(every)) ** 2)
+    for lag, found in enumerate(autocorrelation(chains, 8), 1):
+        pairs = [
+            (chain[t] - mean) * (chain[t + lag] - mean)
+            for chain in chains
+            for t in range(len(chain) - lag)
+            if not math.isnan(chain[t] + chain[t + lag])
+        ]
+        assert found == pytest.approx(sum(pairs) / total, abs=1e-12)
+    strided = np.full(20, math.nan)
+    strided[::5] = [1.0, -1.0, 1.0, -1.0]
+    assert np.isnan(autocorrelation([strided], 10)).tolist() == [lag not in (5, 10) for lag in range(1, 11)]
+
+
+def test_the_band_is_of_the_residuals_that_the_autocorrelation_is_of(tmp_path, draw):
+    """Of 900 residuals a hundred are one step ahead: 1.96 / √100, in the picture between the axes' own ticks."""
+    one = draw.normal(size=100)
+    svg, _ = draw_residuals(draw.normal(size=900), tmp_path, "OT", None, [one], 12, "one step")
+    said = texts(svg)
+    assert "autocorrelation, one step ahead (100 residuals)" in said
+    assert "OT: residuals of all steps ahead" in said
+    assert any(text.startswith("mean ") and text.endswith(" of all steps ahead") for text in said)
+    stems = [line for line in polylines(svg) if line.shape == (2, 2) and line[0, 0] == line[1, 0]]
+    assert len(stems) >= 24  # two seasons
+    zero, tops = stems[0][0, 1], np.array([line[1, 1] for line in stems[-24:]])
+    scale = (tops - zero) / -autocorrelation([one], 24)
+    np.testing.assert_allclose(scale, scale[0], rtol=1e-3)
+    flat = {round(line[0, 1], 3) for line in polylines(svg) if line.shape == (2, 2) and line[0, 1] == line[1, 1]}
+    for sign in (-1, 1):
+        assert min(abs(y - (zero - sign * 0.196 * scale[0])) for y in flat) < 1e-2
 
 
 def test_a_confusion_matrix_has_the_counts_of_few_classes_and_shares_of_many(tmp_path):
