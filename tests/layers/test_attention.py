@@ -145,3 +145,22 @@ def test_without_a_gradient_nothing_is_kept():
             attention(query, memory)
     assert memory.store.asked == []
     assert memory.ties == ()
+
+
+def test_it_takes_part_in_autocast_as_it_is():
+    attention, query, values = operands()
+    attention, query, values = attention.float(), query.detach().float(), values.detach().float().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = attention(query, attention.memory(values))
+    wanted, _ = attention(query, attention.memory(values.float()))
+    assert torch.equal(found, wanted)
+    found.sum().backward()
+    assert all(weight.grad is not None for weight in attention.parameters())
+
+
+def test_a_batch_of_none_has_no_answers():
+    attention, query, values = operands()
+    context, weights = attention(query[:0], attention.memory(values[:, :0]))
+    assert (context.shape, weights.shape) == ((0, S), (T, 0))
+    (gradient,) = torch.autograd.grad(context.sum(), attention.key.weight)
+    assert not gradient.any()

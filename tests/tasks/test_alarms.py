@@ -23,7 +23,7 @@ def test_the_limit_is_an_order_statistic_of_the_normal_examples_alone():
             assert (found.examples, found.share, found.normal) == (len(scores), share, normal)
 
 
-def test_above_it_the_likeliest_fault_below_it_normal():
+def test_above_it_the_most_probable_class_below_it_normal():
     limit = AlarmLimit(share=0.1, limit=0.7, normal=1, examples=9)
     chances = np.array(
         [
@@ -35,7 +35,10 @@ def test_above_it_the_likeliest_fault_below_it_normal():
     )
     assert limit.classes(chances).tolist() == [1, 2, 0, 1]
     alarmed = AlarmLimit(share=0.9, limit=0.1, normal=1, examples=9)
-    assert alarmed.classes(np.array([[0.2, 0.5, 0.3]])).tolist() == [2]  # though normal is the most probable
+    assert alarmed.classes(np.array([[0.2, 0.5, 0.3], [0.2, 0.39, 0.41]])).tolist() == [
+        1,
+        2,
+    ]  # never above what is likely
 
 
 def test_false_alarms_on_new_normal_examples_are_no_more_than_asked_for():

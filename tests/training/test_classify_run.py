@@ -16,9 +16,7 @@ from gatewise import UserError, load
 from gatewise.data.recordings.folders import read_recordings
 from gatewise.data.recordings.sequences import Recording, Sequences
 from gatewise.tasks import class_baselines
-from gatewise.training import TRAININGS, fit, resume
-from gatewise.training import learner as learners
-from gatewise.training.checkpoint import read_tensors
+from gatewise.training import TRAININGS, resume
 from gatewise.training.classify_settings import ClassifySettings
 from gatewise.training.lifecycle import train
 from gatewise.training.recordings_source import GivenRecordings, RecordingsSource
@@ -107,7 +105,11 @@ def test_it_learns(source, tmp_path):
     assert summary["test"]["faults"]["shift"]["delay"] <= 8
 
 
-def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_everywhere(source, folder, tmp_path):
+def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_everywhere(folder, tmp_path):
+    plant, draw = shutil.copytree(folder, tmp_path / "plant"), np.random.default_rng(1)
+    for part, rows in (("learn", 60), ("test", 50)):  # a fault that nobody can tell from normal operation
+        np.savetxt(plant / f"2{part}_swing.dat", draw.normal(size=(rows, 2)))
+    source = RecordingsSource(plant, "?test*")
     run, summary = train(TRAININGS["classify"], source, settings_of(onset=20, false_alarms=0.3), tmp_path / "run")
     table = pl.read_csv(run.folder / "predictions.csv")
     chances = table.select(pl.col("^p\\(.*$")).to_numpy()
@@ -115,14 +117,17 @@ def test_a_share_of_false_alarms_sets_the_limit_on_what_is_held_out_and_decides_
     assert limit == json.loads((run.folder / "alarms.json").read_text())
     assert (limit["share"], limit["examples"]) == (0.3, 7)
     names = np.array(summary["classes"])  # ok, shift, swing
-    wanted = np.where(1 - chances[:, 0] > limit["limit"], names[1 + chances[:, 1:].argmax(1)], "ok")
+    wanted = np.where(1 - chances[:, 0] > limit["limit"], names[chances.argmax(1)], "ok")
     assert table["predicted"].to_list() == wanted.tolist()
     truth = table["observed"].to_numpy()
     assert summary["accuracy"] == pytest.approx((truth == wanted).mean())
     assert summary["test"]["false_alarm_rate"] == pytest.approx((wanted[truth == "ok"] != "ok").mean())
     assert summary["test"]["most_probable"]["accuracy"] == pytest.approx((truth == names[chances.argmax(1)]).mean())
-    # It is the ⌈8 · 0.7⌉ = 6th smallest of seven: one is above it.
-    assert summary["validation"]["false_alarm_rate"] == pytest.approx(1 / 7)
+    assert (wanted != names[chances.argmax(1)]).any()
+    # It is the ⌈8 · 0.7⌉ = 6th smallest of seven: one at most is above it.
+    assert (
+        summary["validation"]["false_alarm_rate"] <= 1 / 7 < summary["validation"]["most_probable"]["false_alarm_rate"]
+    )
     forest = summary["baselines"]["random_forest"]
     assert forest["alarm_limit"]["limit"] != limit["limit"]
     assert forest["validation"]["false_alarm_rate"] <= 1 / 7
@@ -153,39 +158,18 @@ def test_too_few_normal_examples_held_out_are_refused_before_training(source, tm
         settings_of(false_alarms=0.1, normal="")
 
 
-class Killed(BaseException):
-    """As abrupt as can be had without a second process."""
-
-
-def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = learners.TorchLearner.step, iter(range(20))
-
-    def dying(*arguments):
-        if next(left, None) is None:
-            raise Killed
-        return step(*arguments)
-
-    monkeypatch.setattr(learners.TorchLearner, "step", dying)
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(
+    trained, source, tmp_path, killed, ends_with_the_bits_of
+):
     settings = settings_of(onset=20, report_without="swing", features="values,spread", pca="2", members=2)
-    with pytest.raises(Killed):
+    with killed(after=20):
         train(TRAININGS["classify"], source, settings, tmp_path / "torn")
-    monkeypatch.setattr(learners.TorchLearner, "step", step)
-    torch.manual_seed(99)
-    run, summary = resume(tmp_path / "torn")
-    whole, expected = trained
-    for file in ("weights_file", "last_file", "best_file"):
-        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    ends_with_the_bits_of(tmp_path / "torn", trained)
 
 
-def test_other_recordings_are_not_gone_on_with(folder, tmp_path, monkeypatch):
+def test_other_recordings_are_not_gone_on_with(folder, tmp_path, killed):
     copy = Path(shutil.copytree(folder, tmp_path / "data"))
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+    with killed():
         train(TRAININGS["classify"], RecordingsSource(copy, "?test*"), settings_of(), tmp_path / "run")
     np.savetxt(copy / "0test_ok.dat", np.zeros((50, 2)))
     with pytest.raises(UserError, match=r"is not what .*run was trained on; bring that back"):

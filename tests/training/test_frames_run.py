@@ -12,9 +12,7 @@ from skimage.metrics import structural_similarity
 
 from gatewise import UserError, load
 from gatewise.data import read_frames
-from gatewise.training import TRAININGS, fit, resume
-from gatewise.training import learner as learners
-from gatewise.training.checkpoint import read_tensors
+from gatewise.training import TRAININGS, resume
 from gatewise.training.frames_settings import FramesSettings
 from gatewise.training.frames_source import FramesSource
 from gatewise.training.lifecycle import train
@@ -92,39 +90,18 @@ def test_frames_that_are_too_small_for_a_similarity_leave_a_summary_that_all_can
     assert json.loads(run.summary_file.read_text(), parse_constant=refused) == summary
 
 
-class Killed(BaseException):
-    """As abrupt as can be had without a second process."""
-
-
-def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = learners.TorchLearner.step, iter(range(7))
-
-    def dying(*arguments):
-        if next(left, None) is None:
-            raise Killed
-        return step(*arguments)
-
-    monkeypatch.setattr(learners.TorchLearner, "step", dying)
-    with pytest.raises(Killed):
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(
+    trained, videos, tmp_path, killed, ends_with_the_bits_of
+):
+    with killed(after=7):
         train(TRAININGS["frames"], FramesSource(videos), settings_of(), tmp_path / "torn")
-    monkeypatch.setattr(learners.TorchLearner, "step", step)
-    torch.manual_seed(99)
-    run, summary = resume(tmp_path / "torn")
-    whole, expected = trained
-    for file in ("weights_file", "last_file", "best_file"):
-        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    timed = ("seconds", "frames_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    ends_with_the_bits_of(tmp_path / "torn", trained)
 
 
-def test_other_frames_are_not_gone_on_with(tmp_path, monkeypatch):
+def test_other_frames_are_not_gone_on_with(tmp_path, killed):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 8, 8)))
     source = FramesSource(tmp_path / "a.npy")
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+    with killed():
         train(TRAININGS["frames"], source, settings_of(), tmp_path / "run")
     np.save(tmp_path / "a.npy", np.random.default_rng(1).random((30, 8, 8)))
     with pytest.raises(UserError, match=r"a.npy: are not the frames that .*run was trained on; bring those back"):

@@ -6,15 +6,13 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from gatewise import UserError, load
 from gatewise.data import read_table, table_of
-from gatewise.training import TRAININGS, fit, resume
-from gatewise.training import learner as learners
+from gatewise.training import TRAININGS, resume
 from gatewise.training.checkpoint import read_tensors
 from gatewise.training.lifecycle import train
 from gatewise.training.regress_settings import RegressSettings
@@ -119,39 +117,15 @@ def test_new_tables_that_do_not_fit_are_refused(trained):
             model.predict(table_of(table))
 
 
-class Killed(BaseException):
-    """As abrupt as can be had without a second process."""
-
-
-def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = learners.TorchLearner.step, iter(range(5))
-
-    def dying(*arguments):
-        if next(left, None) is None:
-            raise Killed
-        return step(*arguments)
-
-    monkeypatch.setattr(learners.TorchLearner, "step", dying)
-    with pytest.raises(Killed):
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(trained, file, tmp_path, killed, ends_with_the_bits_of):
+    with killed(after=5):
         train(TRAININGS["regress"], TableSource(file), settings_of(), tmp_path / "torn")
-    monkeypatch.setattr(learners.TorchLearner, "step", step)
-    torch.manual_seed(99)
-    run, summary = resume(tmp_path / "torn")
-    whole, expected = trained
-    for one_file in ("weights_file", "last_file", "best_file"):
-        one, other = read_tensors(getattr(run, one_file)), read_tensors(getattr(whole, one_file))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    ends_with_the_bits_of(tmp_path / "torn", trained)
 
 
-def test_a_run_keeps_the_scale_that_it_was_begun_with(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+def test_a_run_keeps_the_scale_that_it_was_begun_with(file, tmp_path, killed, monkeypatch):
+    with killed():
         train(TRAININGS["regress"], TableSource(file), settings_of(), tmp_path / "run")
-    monkeypatch.undo()
     for name in ("prepared_table.prepare_table", "regress_run.Linear"):  # with which it is fitted
         monkeypatch.setattr(f"gatewise.training.{name}", None)
     _, summary = resume(tmp_path / "run")
@@ -164,10 +138,9 @@ def test_the_seed_decides_the_weights(trained, file, tmp_path):
     assert (one - other).abs().max() > 0.1
 
 
-def test_another_table_is_not_gone_on_with(file, tmp_path, monkeypatch):
+def test_another_table_is_not_gone_on_with(file, tmp_path, killed):
     shutil.copy(file, tmp_path / "a.csv")
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+    with killed():
         train(TRAININGS["regress"], TableSource(tmp_path / "a.csv"), settings_of(), tmp_path / "run")
     made_up().with_columns(pl.col("z") + 1).write_csv(tmp_path / "a.csv")
     with pytest.raises(UserError, match=r"a.csv: is not the table that .*run was trained on; bring that back"):

@@ -21,7 +21,7 @@ from gatewise.training.checkpoint import write_text
 from gatewise.training.forecast_measure import FORECAST
 from gatewise.training.forecast_settings import ForecastSettings
 from gatewise.training.settings import settings_from
-from gatewise.training.table_file import check_table_file, write_table
+from gatewise.training.table_file import check_table_file, keep_data, write_table
 from gatewise.training.table_source import TableSource
 from gatewise.training.trained_forecaster import TrainedForecaster, load_forecast_run
 
@@ -82,6 +82,7 @@ def backtest_command(
     trained = load_forecast_run(run)
     path = out or trained.run.folder / "backtest.csv"
     check_table_file(path)
+    keep_data(path, trained.run, file)
     with reporter(quiet) as report:
         table = None if file is None else _read(trained, file, sheet, report.say)
         found = trained.backtest(table, from_start, say=report.say)

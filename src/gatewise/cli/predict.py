@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from gatewise.cli.app import CellFile, app, load_cell_file
 from gatewise.errors import UserError
 from gatewise.training import Run, reporter
+from gatewise.training.table_file import keep_data
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def predict_command(
             f"{opened.config_file}: a run of the task '{task}', which predicts nothing; give a run of "
             f"{' or '.join(PREDICTORS)}"
         )
+    keep_data(out, opened, data)
     found: list[str] = []  # said when all is well: a mistake is one line
     written = PREDICTORS[task](opened, Wanted(data, out, frames, sheet), found.append)
     with reporter() as report:

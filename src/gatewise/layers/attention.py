@@ -51,8 +51,9 @@ class AdditiveAttention(nn.Module):
 
     def memory(self, values: Tensor, times: int = 1) -> Memory:
         """What can be asked for, values (T, B, S), and so often with a gradient."""
-        values = values.transpose(0, 1).contiguous()
-        keys, score = self.key(values), self.score.weight[0]
+        values = values.transpose(0, 1).to(self.key.weight.dtype).contiguous()
+        with torch.autocast(values.device.type, enabled=False):
+            keys, score = self.key(values), self.score.weight[0]
         store = _Store(keys.detach(), values.detach())
         if not (torch.is_grad_enabled() and keys.requires_grad):
             return Memory(store, ())
@@ -61,7 +62,9 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         tie = memory.ties[len(memory.store.asked)] if memory.ties else (None, None)
-        context, weights = _Ask.apply(self.query(query), self.score.weight[0], *tie, memory.store)  # type: ignore[misc]
+        with torch.autocast(query.device.type, enabled=False):
+            asking = self.query(query.to(self.query.weight.dtype))
+            context, weights = _Ask.apply(asking, self.score.weight[0], *tie, memory.store)  # type: ignore[misc]
         return context, weights.t()
 
 
@@ -96,16 +99,16 @@ class _Store:
 
     def __post_init__(self) -> None:
         self._one = self.keys.new_ones(())
-        self._grown = (2 * self.keys).exp_() if bool(self.keys.abs().amax() <= _MOST) else None
+        self._grown = (2 * self.keys).exp_() if _is_small(self.keys) else None
 
     def groups(self) -> Iterator[slice]:
         """The rows of the batch, as many together as there is room for in the cache."""
-        rows = max(1, _AT_ONCE // self.keys[0].numel())
+        rows = max(1, _AT_ONCE // self.keys.shape[1:].numel())
         return (slice(start, start + rows) for start in range(0, len(self.keys), rows))
 
     def asking(self, query: Tensor) -> Asking:
         query = query.detach().unsqueeze(1)
-        if self._grown is None or not bool(query.abs().amax() <= _MOST):
+        if self._grown is None or not _is_small(query):
             return False, query
         return True, (2 * query).exp_()
 
@@ -115,6 +118,10 @@ class _Store:
         if grown and self._grown is not None:
             return torch.addcmul(self._one, self._grown[rows], query[rows]).reciprocal_()
         return torch.sigmoid(-2 * (self.keys[rows] + query[rows]))
+
+
+def _is_small(values: Tensor) -> bool:
+    return not values.numel() or bool(values.abs().amax() <= _MOST)
 
 
 class _Ask(torch.autograd.Function):
@@ -138,8 +145,10 @@ class _Ask(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_context: Tensor, d_weights: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (score, weights), store = ctx.saved_tensors, ctx.store
-        products = (values @ one for values, one in zip(store.values, d_context, strict=True))
-        d_weights = d_weights + torch.stack(list(products))
+        products = torch.empty_like(weights)
+        for values, one, product in zip(store.values, d_context, products, strict=True):
+            torch.mv(values, one, out=product)
+        d_weights = d_weights + products
         d_scores = weights * (d_weights - (weights * d_weights).sum(1, keepdim=True))
         d_query, d_score = score.new_empty(len(weights), len(score)), torch.zeros_like(score)
         for rows in store.groups():

@@ -16,14 +16,14 @@ from gatewise.tasks.intervals import conformal_radius
 
 @dataclass(frozen=True)
 class AlarmLimit:
-    """An example is taken for a fault where s = 1 − p(normal) is above a limit, and then for the likeliest fault.
+    """An example is taken for the most probable class if s = 1 − p(normal) is above a limit, and for normal if not.
 
-    The most probable class is another rule: it holds normal operation for as common as each fault was in training, and
-    the more faults there are to choose from, the less often normal operation wins. Here the limit is the
-    ⌈(n + 1)(1 − α)⌉-th smallest s of n normal examples of the validation part (split conformal detection: Vovk et al.
-    2005; Bates et al. 2023, arXiv:2104.08279). A new normal example is above it with a probability of α at most, if it
-    is exchangeable with those n. Windows that overlap, and operation that is not what it was in the validation part,
-    are not; so what comes of it is measured.
+    The most probable class alone holds normal operation for as common as each fault was in training, and the more
+    faults there are to choose from, the less often normal operation wins. The limit is the ⌈(n + 1)(1 − α)⌉-th smallest
+    s of n normal examples of the validation part (split conformal detection: Vovk et al. 2005; Bates et al. 2023,
+    arXiv:2104.08279). A new normal example is above it with a probability of α at most, if it is exchangeable with
+    those n. Windows that overlap, and operation that is not what it was in the validation part, are not; so what comes
+    of it is measured. No limit makes alarms of what is most probably normal.
 
     Attributes:
         share: α.
@@ -32,10 +32,10 @@ class AlarmLimit:
         examples: n.
 
     Example:
-        >>> chances = np.linspace(0.5, 1.0, 20)[:, None] * [1.0, -1.0] + [0.0, 1.0]
+        >>> chances = np.linspace(0.2, 1.0, 20)[:, None] * [1.0, -1.0] + [0.0, 1.0]
         >>> found = AlarmLimit.fitted(chances, np.zeros(20, int), normal=0, share=0.1)
-        >>> round(found.limit, 3), found.classes(np.array([[0.54, 0.46], [0.48, 0.52]])).tolist()
-        (0.474, [0, 1])
+        >>> round(found.limit, 3), found.classes(np.array([[0.4, 0.6], [0.1, 0.9]])).tolist()
+        (0.758, [0, 1])
     """
 
     share: float
@@ -59,9 +59,7 @@ class AlarmLimit:
 
     def classes(self, chances: np.ndarray) -> np.ndarray:
         """(n, C) probabilities to (n,) numbers of classes."""
-        faults = chances.copy()
-        faults[:, self.normal] = -1.0
-        return np.where(_scores(chances, self.normal) > self.limit, faults.argmax(1), self.normal)
+        return np.where(_scores(chances, self.normal) > self.limit, chances.argmax(1), self.normal)
 
     def to_config(self) -> dict[str, Any]:
         """As plain numbers."""

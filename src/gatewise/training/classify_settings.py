@@ -82,8 +82,8 @@ class ClassifySettings(ColumnSettings):
         default=f"{','.join(PLAIN)}; of windows {','.join(MOVING)}",
     )  # fmt: skip
     false_alarms: float = setting(
-        0.0, "Share of normal operation that may be taken for a fault: 1 − p(normal) has to be above a limit, set on "
-        "what is held out; 0: the most probable class is taken", "Data", share=True,
+        0.0, "Share of normal operation that may be taken for a fault, which 1 − p(normal) must then be above a limit "
+        "for, set on what is held out; 0: the most probable class is taken", "Data", share=True,
     )  # fmt: skip
     alarm: int = setting(3, "Windows in a row that raise an alarm", "Data", positive=True, most=1 << 20)
     report_without: str = setting(

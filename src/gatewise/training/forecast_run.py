@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatewise.data.table.series_table import first_of
 from gatewise.data.table.windows import Windows
 from gatewise.engines import which
 from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
@@ -136,6 +137,16 @@ def _introduction(
         f"a season of {extent.season}; windows: {len(task.train):,} to learn, {look:,} to choose, {len(test):,} to "
         f"measure; {settings.model}, {settings.cell}, {settings.layers} x {settings.hidden}"
     ]
+    short = [
+        f"'{one.key}' ({len(one):,} rows)"
+        for one, count in zip(series.series, task.train.counts, strict=True)
+        if not count
+    ]
+    if short:
+        lines.append(
+            f"nothing is learned from the series {first_of(short)}: no window of {extent.lookback + extent.horizon} "
+            "rows in the training part"
+        )
     enough = math.ceil(1 / (1 - settings.interval)) - 1 if settings.interval else 0
     if settings.interval and look < enough:
         lines.append(

@@ -9,12 +9,22 @@ import polars as pl
 
 from gatewise.errors import UserError
 from gatewise.training.checkpoint import replacing
+from gatewise.training.run import Run
 
 
 def check_table_file(path: Path) -> None:
     """Raise if a table cannot be written under this name; before long work, not after it."""
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"--out {path}: want a name that ends in {', '.join(WRITERS)}")
+
+
+def keep_data(out: Path, run: Run, *read: Path | None) -> None:
+    """Raise if a table would be written over the data that a run has learned from, or over what is ``read``."""
+    data = run.read_config()["data"]
+    learned = (Path(data[name]) for name in ("path", "test") if data.get(name))
+    for path in (*learned, *filter(None, read)):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UserError(f"--out {out}: is the data itself, which would be lost; give another name")
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

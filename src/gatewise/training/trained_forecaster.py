@@ -12,6 +12,7 @@ import polars as pl
 import torch
 
 from gatewise.data import Table
+from gatewise.data.table.series_table import first_of
 from gatewise.data.table.windows import Windows
 from gatewise.errors import UserError
 from gatewise.layers.forecasting import Anchored
@@ -101,7 +102,7 @@ class TrainedForecaster:
         """
         own = self.own_table() if table is None else table
         prepared = PreparedTable(self.recorded, *self._encoded(own, say))
-        ends = self._ends(prepared)
+        places, ends = self._ends(prepared, say)
         behind = ends + np.arange(1 - self.extent.lookback, 1)[:, None]
         ahead = ends + np.arange(1, self.extent.horizon + 1)[:, None]
         self._check_complete(prepared, behind, ahead)
@@ -109,30 +110,31 @@ class TrainedForecaster:
         parts = (encoded.past(behind), encoded.history(behind), encoded.known(ahead))
         with torch.inference_mode():
             predicted = self.model(*map(torch.from_numpy, parts)).numpy()
-        return self._future_frame(prepared, ends, predicted)
+        return self._future_frame(prepared, places, ends, predicted)
 
     def _encoded(self, table: Table, say: Callable[[str], None]) -> tuple[Any, Any]:
         series = self.recorded.schema.read(table, say=say)
         return series, self.recorded.preparation.encode(series, ahead=self.extent.horizon, complete=False)
 
-    def _ends(self, prepared: PreparedTable) -> np.ndarray:
-        """(S,) the last row of each series that is not of the future, of all series one after the other."""
-        made, table = prepared.preparation, prepared.series
+    def _ends(self, prepared: PreparedTable, say: Callable[[str], None]) -> tuple[list[int], np.ndarray]:
+        """The series that are long enough, and of each the last row that is not of the future, of all series one after
+        the other."""
+        made, table, lookback = prepared.preparation, prepared.series, self.extent.lookback
         columns = made.target_places if made.known_places else sorted({*made.input_places, *made.target_places})
-        places = [table.columns.index(made.columns[place]) for place in columns]
-        ends = []
-        for start, series in zip(prepared.encoded.starts, table.series, strict=False):
-            rows = np.flatnonzero(~np.isnan(series.values[:, places]).all(1))
-            count = int(rows[-1]) + 1 if len(rows) else 0
-            if count < self.extent.lookback:
-                named = f" of series '{series.key}'" if series.key else ""
-                what = "target" if made.known_places else "value"
-                raise UserError(
-                    f"{table.name}: {count} rows{named} up to the last {what}, and the run looks back on "
-                    f"{self.extent.lookback}; give more rows"
-                )
-            ends.append(start + count - 1)
-        return np.array(ends)
+        counts = table.observed_until([table.columns.index(made.columns[place]) for place in columns])
+        places = [place for place, count in enumerate(counts) if count >= lookback]
+        short = [place for place in range(len(counts)) if place not in places]
+        said = [f"{counts[place]} rows{table.series[place].named}" for place in short]
+        what = "target" if made.known_places else "value"
+        if not places:
+            raise UserError(
+                f"{table.name}: {said[0]} up to the last {what}, and the run looks back on {lookback}; give more rows"
+            )
+        if short:
+            say(
+                f"{table.name}: no forecast of {first_of(said)}: the run looks back on {lookback} up to the last {what}"
+            )
+        return places, np.array([prepared.encoded.starts[place] + counts[place] - 1 for place in places])
 
     def _check_complete(self, prepared: PreparedTable, behind: np.ndarray, ahead: np.ndarray) -> None:
         """Raise where something is missing that no policy fills, or that nothing may be put in the place of."""
@@ -163,20 +165,22 @@ class TrainedForecaster:
         starts = prepared.encoded.starts
         place = int(np.searchsorted(starts, row, side="right")) - 1
         series, row = prepared.series.series[place], row - starts[place]
-        named = f" of series '{series.key}'" if series.key else ""
+        named = series.named
         if row < len(series) and series.rows[row] >= 0:
             return f"row {series.rows[row]}{named}"
         if series.times is None:
             return f"step {row - len(series) + 1} after the last row{named}"
         return f"{np.datetime_as_string(stamps(prepared.series, self.extent.horizon)[place][row], unit='s')}{named}"
 
-    def _future_frame(self, prepared: PreparedTable, ends: np.ndarray, predicted: np.ndarray) -> pl.DataFrame:
+    def _future_frame(
+        self, prepared: PreparedTable, places: list[int], ends: np.ndarray, predicted: np.ndarray
+    ) -> pl.DataFrame:
         horizon, starts = self.extent.horizon, prepared.encoded.starts
         when = stamps(prepared.series, horizon)
-        times = [when[place][end - starts[place] + 1 :][:horizon] for place, end in enumerate(ends)]
+        times = [when[place][end - starts[place] + 1 :][:horizon] for place, end in zip(places, ends, strict=True)]
         schema, columns = prepared.schema, dict[str, Any]()
         if schema.series:
-            columns[schema.series] = np.repeat([series.key for series in prepared.series.series], horizon)
+            columns[schema.series] = np.repeat([prepared.series.series[place].key for place in places], horizon)
         one = schema.time is not None and len(schema.time.names) == 1
         clock = "row" if schema.time is None else schema.time.names[0] if one else "time"
         columns[clock] = np.concatenate(times)

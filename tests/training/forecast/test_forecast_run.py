@@ -13,9 +13,8 @@ from forecast_tables import demand, settings_of, trained_on, written  # type: ig
 
 from gatewise import UserError, load
 from gatewise.data import read_table
-from gatewise.training import TRAININGS, Run, Watch, fit, forecast_model, resume
-from gatewise.training import learner as learners
-from gatewise.training.checkpoint import read_about, read_tensors
+from gatewise.training import TRAININGS, Run, Watch, forecast_model, resume
+from gatewise.training.checkpoint import read_about
 from gatewise.training.lifecycle import train
 from gatewise.training.progress import Silent
 from gatewise.training.table_source import TableSource
@@ -210,32 +209,12 @@ def test_quantiles_are_in_order_and_their_intervals_are_measured(quantiles):
     assert load(run.folder).predict().columns == columns
 
 
-class Killed(BaseException):
-    """As abrupt as can be had without a second process."""
-
-
-def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(quantiles, table, tmp_path, monkeypatch):
-    whole, expected = quantiles
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = learners.TorchLearner.step, iter(range(4 * 20 + 7))  # four forms are tried first
-
-    def dying(*arguments):
-        if next(left, None) is None:
-            raise Killed
-        return step(*arguments)
-
-    monkeypatch.setattr(learners.TorchLearner, "step", dying)
-    with pytest.raises(Killed):
+def test_a_run_that_died_ends_with_the_bits_of_one_that_did_not(
+    quantiles, table, tmp_path, killed, ends_with_the_bits_of
+):
+    with killed(after=4 * 20 + 7):  # four forms are tried first
         trained_on(table, tmp_path / "torn", **QUANTILES)
-    monkeypatch.setattr(learners.TorchLearner, "step", step)
-    torch.manual_seed(99)
-    run, summary = resume(tmp_path / "torn")
-    for file in ("weights_file", "last_file", "best_file"):
-        one, other = read_tensors(getattr(run, file)), read_tensors(getattr(whole, file))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    timed = ("seconds", "samples_per_second")
-    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    run, whole = ends_with_the_bits_of(tmp_path / "torn", quantiles), quantiles[0]
     for name in ("predictions.csv", "horizon.csv", "intervals.json"):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
@@ -395,10 +374,9 @@ def test_a_file_that_is_not_whole_is_refused(trained, tmp_path):
         load(folder)
 
 
-def test_another_table_is_not_gone_on_with(tmp_path, monkeypatch):
+def test_another_table_is_not_gone_on_with(tmp_path, killed):
     path = written(demand(), tmp_path / "a.csv")
-    monkeypatch.setattr(learners.TorchLearner, "step", lambda *_: (_ for _ in ()).throw(Killed()))
-    with pytest.raises(Killed):
+    with killed():
         trained_on(path, tmp_path / "run")
     written(demand(159), path)
     with pytest.raises(UserError, match=r"a.csv: is not the table that .*run was trained on; bring that back"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -170,10 +170,23 @@ class Preparation:
         return self.roles.targets
 
     def check_complete(self, table: SeriesTable, targets: bool = True) -> None:
-        """Refuse a gap in a used column, naming the first; without ``targets``, of inputs and known ones alone."""
-        own = range(len(self.columns)) if targets else [*self.input_places, *self.known_inputs]
-        places = _find(table, [self.columns[place] for place in own])
-        table.check_complete(places, "drop, interpolate or mask")
+        """Refuse a gap in a used column, naming the first; without ``targets``, of inputs and known ones alone.
+
+        Where something is known of the future, rows after the last target are of the future, and have what is known.
+        """
+        policies = "drop, interpolate or mask"
+
+        def features(places: Iterable[int]) -> list[int]:
+            return _find(table, [self.columns[place] for place in places])
+
+        if not targets:
+            table.check_complete(features([*self.input_places, *self.known_inputs]), policies)
+        elif not self.known_places:
+            table.check_complete(features(range(len(self.columns))), policies)
+        else:
+            table.check_complete(features(self.known_places), policies)
+            ends = table.observed_until(features(self.target_places))
+            table.check_complete(features(range(len(self.columns))), policies, ends)
 
     def encode(self, table: SeriesTable, ahead: int = 0, complete: bool = True) -> Encoded:
         """A table as :class:`Encoded`: its series one after the other, standardised, gaps filled.

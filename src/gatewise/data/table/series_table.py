@@ -33,9 +33,14 @@ class Series:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def named(self) -> str:
+        """What messages add where a table has several."""
+        return f" of series '{self.key}'" if self.key else ""
+
     def place(self, row: int) -> str:
         """What messages call one of its rows: as the file counts it."""
-        named = f" of series '{self.key}'" if self.key else ""
+        named = self.named
         number = int(self.rows[row])
         when = "" if self.times is None else f" ({np.datetime_as_string(self.times[row], unit='s')})"
         return f"row {number}{named}" if number >= 0 else f"the step put in{when}{named}"
@@ -63,19 +68,28 @@ class SeriesTable:
         """Where the features of these columns of the table stand, in the order of ``names``."""
         return [place for name in names for place, origin in enumerate(self.origins) if origin == name]
 
-    def check_complete(self, places: Sequence[int], policies: str) -> None:
+    def observed_until(self, places: Sequence[int]) -> list[int]:
+        """Of each series how many rows it has up to the last with a value in one of these features."""
+        found = []
+        for series in self.series:
+            rows = np.flatnonzero(~np.isnan(series.values[:, places]).all(1))
+            found.append(int(rows[-1]) + 1 if len(rows) else 0)
+        return found
+
+    def check_complete(self, places: Sequence[int], policies: str, ends: Sequence[int] | None = None) -> None:
         """Refuse a missing value in the features at these places.
 
         Args:
             places: of the features.
             policies: of ``--missing``, for the message.
+            ends: of each series, the rows that are looked at; None for all.
 
         Raises:
             UserError: it names the first of the first series with one.
         """
-        for series in self.series:
-            for start in range(0, len(series), _ROWS_AT_ONCE):
-                gaps = np.argwhere(np.isnan(series.values[start : start + _ROWS_AT_ONCE, places]))
+        for series, end in zip(self.series, ends or map(len, self.series), strict=True):
+            for start in range(0, end, _ROWS_AT_ONCE):
+                gaps = np.argwhere(np.isnan(series.values[start : min(start + _ROWS_AT_ONCE, end), places]))
                 if len(gaps):
                     row, place = gaps[0]
                     column = self.origins[places[place]]
@@ -83,3 +97,13 @@ class SeriesTable:
                         f"{self.name}: {series.place(start + row)} has nothing in column '{column}'; fill it, or say "
                         f"what to do when training: --missing {policies}"
                     )
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of many, and how many more there are.
+
+    >>> first_of(["a", "b", "c", "d", "e"]), first_of(["a", "b"])
+    ('a, b, c and 2 more', 'a, b')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -136,6 +136,11 @@ class Windows:
         )
 
     @property
+    def counts(self) -> list[int]:
+        """Windows of each series."""
+        return list(map(len, self._found))
+
+    @property
     def origins(self) -> np.ndarray:
         """(windows, 2): the series, and the row in it of the last input."""
         return self.origins_of(np.arange(len(self)))
