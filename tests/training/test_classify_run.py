@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,26 @@ def test_weights_that_say_what_cannot_be_are_refused(trained, tmp_path, change):
     save_file(tensors, weights, metadata)
     with pytest.raises(UserError, match=r"weights.safetensors: its configuration does not describe a model|malformed"):
         load(tmp_path / "run")
+
+
+def test_recordings_of_which_each_class_has_one_are_cut_into_windows_where_they_are_long(tmp_path):
+    folder, draw = tmp_path / "plant", np.random.default_rng(0)
+    folder.mkdir()
+    for label, mean in (("ok", 0), ("shift", 3)):
+        for part in ("learn", "test"):
+            np.savetxt(folder / f"{part}_{label}.dat", draw.normal(size=(310, 2)) + mean)
+    chosen = settings_of(window=-1, epochs=1, report_without="")
+    _, summary = train(TRAININGS["classify"], RecordingsSource(folder, "test*"), chosen, tmp_path / "run")
+    assert summary["window"] == 60
+    # Of 310 rows the first 248 are learned from, the last 62 chosen with; those to test are whole.
+    assert summary["examples"] == {"train": 2 * 189, "validation": 2 * 3, "test": 2 * 251}
+    for file in folder.iterdir():
+        np.savetxt(file, np.loadtxt(file)[:200])  # a fifth is no window any more
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, summary = train(TRAININGS["classify"], RecordingsSource(folder, "test*"), chosen, tmp_path / "whole")
+    assert (summary["window"], summary["examples"]) == (0, {"train": 2, "test": 2})
+    assert summary["test"]["in_a_row"] == 1
 
 
 def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_path):

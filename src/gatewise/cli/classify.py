@@ -81,7 +81,7 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     test, without = summary["test"], summary["test"].get("without")
     what = f"windows of {summary['window']} rows" if summary["window"] else "recordings"
     print(f"test part, {summary['examples']['test']:,} {what}")
-    _tell_classes(test)
+    _tell_classes(test, summary["window"] > 0)
     print(f"\n{'':26}accuracy  macro-F1" + ("  without " + ", ".join(without["classes"]) if without else ""))
     rows = {"this network": test, **{_NAMES[name]: one for name, one in summary["baselines"].items()}}
     if "validation" in summary:
@@ -97,7 +97,7 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
         gain = test["macro_f1"] - one["macro_f1"]
         print(verdict(_NAMES[name], gain > 0, f"{abs(gain):.3f} of macro-F1" if gain > 0 else _lacking(gain)))
     if "faults" in test:
-        _tell_diagnosis(test)
+        _tell_diagnosis(test, summary["window"] > 0)
     print(f"pictures   {run.folder / 'confusion.png'}, {run.curve_file}")
 
 
@@ -105,9 +105,9 @@ def _lacking(gain: float) -> str:
     return f"its macro-F1 is {-gain:.3f} higher" if gain else "the same macro-F1"
 
 
-def _tell_classes(test: Mapping[str, Any]) -> None:
+def _tell_classes(test: Mapping[str, Any], windows: bool) -> None:
     width = max(5, *map(len, test["per_class"]))
-    faults, normal = test.get("faults", {}), test.get("normal")
+    faults, normal = test.get("faults", {}) if windows else {}, test.get("normal")
     head = f"{'class':{width}}  precision  recall     F1   count"
     print(head + ("  noticed  delay  named  delay" if faults else ""))
     for name, one in test["per_class"].items():
@@ -119,7 +119,13 @@ def _tell_classes(test: Mapping[str, Any]) -> None:
         print(row + ("  normal operation" if name == normal else ""))
 
 
-def _tell_diagnosis(test: Mapping[str, Any]) -> None:
+def _tell_diagnosis(test: Mapping[str, Any], windows: bool) -> None:
+    if not windows:
+        print(
+            f"false alarms: {_share(test['false_alarm_rate'])} of the recordings of normal operation are taken for a "
+            f"fault; {_share(test['missed_rate'])} of those of faults are taken for normal"
+        )
+        return
     row, faults = test["in_a_row"], test["faults"].values()
     noticed = sum(fault["detected"] * fault["events"] for fault in faults)
     delays = [fault["delay"] for fault in faults if fault["delay"] is not None]

@@ -95,8 +95,9 @@ def _learned(
         x, inputs = features(learned, kind), {name: features(part, kind) for name, part in parts.items()}
         for name, model in _models(seed):
             check()
-            with warnings.catch_warnings():  # after so many steps it is as good as it gets
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # after so many steps it is as good as it gets
+                warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few examples of each
                 model.fit(x, train.classes)
             yield name + ending, {part: _chances(model, rows, classes) for part, rows in inputs.items() if len(rows)}
 

@@ -211,5 +211,6 @@ def judge(settings: ClassifySettings, prepared: PreparedClasses, part: str, pred
         fewer = scores(examples.classes, predicted, prepared.classes, settings.without)
         found["without"] = {"classes": list(settings.without), **{n: fewer[n] for n in ("accuracy", "macro_f1")}}
     if settings.normal:
-        found |= diagnose(examples, predicted, recordings, prepared.classes, settings.normal, settings.alarm)
+        in_a_row = settings.alarm if prepared.window else 1  # of a whole recording there is one prediction
+        found |= diagnose(examples, predicted, recordings, prepared.classes, settings.normal, in_a_row)
     return found

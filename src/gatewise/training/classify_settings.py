@@ -65,7 +65,7 @@ class ClassifySettings(ColumnSettings):
     leave_out: str = setting("", "Classes whose recordings are left out, as `a,b`", "Data", default="none")
     window: int = setting(
         AUTO, "Rows of a window", "Data", positive=True, most=1 << 20, apart=AUTO,
-        default=f"whole recordings; where labels change within one, {STEPS}",
+        default=f"whole recordings; where labels change within one, or each class has one alone, {STEPS}",
     )  # fmt: skip
     stride: int = setting(1, "Rows from one window to the next", "Data", positive=True, most=1 << 20)
     missing: str = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -23,6 +24,9 @@ from gatewise.training.schedule import Schedule
 from gatewise.training.settings import NetworkSettings, read_settings
 from gatewise.training.signals import stop_signals
 from gatewise.training.threads import choose_threads
+
+_CLEARLY = 0.9
+"""Of a held-out loss, what is clearly less."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,17 @@ def _check_settings(run: Run, settings: NetworkSettings) -> None:
         raise not_its_settings(run)
 
 
+def _tell_of_better(journal: Journal, report: Reporter) -> None:
+    """Say if weights that were passed over did clearly better on what is held out than the last ones."""
+    last = journal.rows[-1]["heldout_loss"] if journal.rows else math.nan
+    if journal.best_loss < _CLEARLY * last:
+        best = next(row for row in journal.rows if row["heldout_loss"] == journal.best_loss)
+        report.say(
+            f"the last weights are kept, with a held-out loss of {last:.3g}; at step {best['step']} it was "
+            f"{journal.best_loss:.3g}: --keep best keeps those, a smaller --minutes or --epochs ends there"
+        )
+
+
 def _new_journal(job: Job) -> Journal:
     return Journal.for_epochs_of(len(job.learner.task.batches(0)))
 
@@ -179,6 +194,8 @@ def _train(
     about = {"task": training.name, "settings": _mark(settings), **job.about}
     with stop_signals() as stop:
         fit(learner, run, schedule, care, journal, report, about, stop)
+        if not care.keep_best:
+            _tell_of_better(journal, report)
         measured = job.measure(run, report, lambda: stop.check(run))
         if watch.on_trained is not None:
             watch.on_trained(run)

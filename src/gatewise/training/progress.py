@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -78,9 +79,10 @@ class Lines(Silent):
 
     def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
         estimate = {"held-out estimate" if name == "loss" else name: value for name, value in heldout.items()}
+        figures = [_said(train, 5), *([] if math.isnan(heldout["loss"]) else [_said(estimate, 5)])]
         self.say(
             f"step {position.step}  epoch {position.epoch}  {duration(position.seconds)} spent, {self._left} left  "
-            f"{_said(train, 5)}  {_said(estimate, 5)}  {rate}"
+            f"{'  '.join(figures)}  {rate}"
         )
 
     def say(self, text: str) -> None:
@@ -131,7 +133,7 @@ class Bars:
         bar.update(bar.task_ids[0], completed=share, facts=facts)
 
     def look(self, position: Position, train: Mapping[str, float], heldout: Mapping[str, float], rate: str) -> None:
-        self._heldout = f"  held-out {heldout['loss']:.4g}"
+        self._heldout = "" if math.isnan(heldout["loss"]) else f"  held-out {heldout['loss']:.4g}"
 
     def say(self, text: str) -> None:
         self.close()

@@ -190,16 +190,26 @@ def _parted(
     """With the test part given."""
     if settings.onset:
         test = [one.with_onset(settings.normal, settings.onset) for one in test]
-    window = _window((*train, *test), settings)
+    window = _window(train, test, settings, settings.heldout)
     parts = Parts(*_cut(train, settings.heldout, window, "validation"), tuple(test))
     return Found(parts, window, data.columns, data.schema)
 
 
-def _window(recordings: Sequence[Recording], settings: ClassifySettings) -> int:
-    """Rows of a window; 0 for whole recordings."""
+def _window(
+    train: Sequence[Recording], test: Sequence[Recording], settings: ClassifySettings, *shares: float
+) -> int:  # fmt: skip
+    """Rows of a window; 0 for whole recordings. ``shares`` are cut off ``train``, one after the other."""
     if settings.window != AUTO:
         return settings.window
-    return STEPS if any(one.changes() for one in recordings) else 0
+    if any(one.changes() for one in (*train, *test)):
+        return STEPS
+    # Of one recording a class there is nothing to hold out, and little to learn from, but its windows.
+    single = len({one.label for one in train}) == len(train)
+    left, least = min(map(len, train)), min(map(len, test), default=STEPS)
+    for share in filter(None, shares):
+        off = round(share * left)
+        left, least = left - off, min(least, off)
+    return STEPS if single and min(left, least) >= STEPS else 0
 
 
 def _cut(
@@ -211,7 +221,7 @@ def _cut(
 def _parts_by_share(data: Sequences, share: float, settings: ClassifySettings) -> tuple[Parts, int]:
     if settings.onset:
         raise UserError(f"--onset {settings.onset}: is of test recordings; say which they are, --test '*_te.dat'")
-    window = _window(data.recordings, settings)
+    window = _window(data.recordings, (), settings, share, settings.heldout)
     rest, test = _cut(data.recordings, share, window, "test")
     if not test:
         raise UserError(
