@@ -137,11 +137,13 @@ def _of_classes(tree: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.series", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with series/, sequences/ and faults/")
+    parser.add_argument("--data", type=Path, help="the folder with series/, sequences/ and faults/")
     parser.add_argument("--only", default="*", help="names of experiments; * and ? are wildcards")
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
     parser.add_argument("more", nargs="*", help="options for every command, after --, as in -- --minutes 1 --threads 1")
     options = parser.parse_args(arguments)
+    if options.data is None and not options.list:
+        parser.error("--data: say where the data lie")
     chosen = [one for one in experiments() if fnmatch(one.name, options.only)]
     if not chosen:
         parser.error(f"--only {options.only}: no experiment has such a name; --list shows them")

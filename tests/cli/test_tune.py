@@ -121,6 +121,8 @@ def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned, gate
     command = ("tune", "text", text_file, *SMALL, *RANGES, "--epochs", 1, "--particles", 3, "--out", folder)
     again = gatewise_(*command, "--trials", 5)
     assert again.code == 0, again
+    assert "this search ends there" not in again.out
+    assert again.out.endswith("for as long as a trial, 1 epochs; --minutes gives it longer\n")
     assert "5 of 5 trials are done already" in again.err
     assert not [line for line in again.err.splitlines() if line.startswith("trial ")]
     assert table(folder) == before
@@ -224,6 +226,9 @@ def test_forecasts_are_tuned_with_what_the_data_decide(gatewise_, tmp_path):
     options = ("--only", "lookback,lr", "--search", "random", "--epochs", 3, "--hidden", 4, "--trials", 2, "--json")
     answer = gatewise_(*command, *options, "--out", tmp_path / "search")
     assert answer.code == 0, answer
+    swarm = ("--only", "lookback,lr", "--search", "pso", "--epochs", 1, "--hidden", 4, "--trials", 2)
+    few = gatewise_(*command, *swarm, "--out", tmp_path / "swarm")
+    assert "note: a swarm of 6 begins at random, and this search ends there" in few.out
     told = json.loads(answer.out.splitlines()[-1])
     recipe = tomllib.loads((tmp_path / "search" / "best.toml").read_text())["settings"]
     assert recipe["lookback"] == told["best"]["settings"]["lookback"]

@@ -191,6 +191,11 @@ def _tell(found: Found, data: Sequence[str]) -> None:
         print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
     if len(rows) > _MOST_ROWS:
         print(f"and {len(rows) - _MOST_ROWS} more")
+    if found.plan.search == "pso" and len(rows) <= found.plan.particles:
+        print(
+            f"note: a swarm of {found.plan.particles} begins at random, and this search ends there; --trials several "
+            "times as many lets it move"
+        )
     print(f"folder     {found.folder} (study.csv, study.svg, study.png)")
     if found.best is None:
         print("best       none: every trial was pruned or diverged; look in other ranges")
@@ -199,6 +204,9 @@ def _tell(found: Found, data: Sequence[str]) -> None:
         print(f"best run   {found.run.folder}")
     words = shlex.join([found.plan.task, *data, "--recipe", str(found.recipe)])
     print(f"next       {this_command()} train {words}")
+    spent = found.plan.settings
+    budget = f"{spent['minutes']:g} minutes" if spent["minutes"] else f"{spent['epochs']} epochs"
+    print(f"           for as long as a trial, {budget}; --minutes gives it longer")
 
 
 def _to_dict(found: Found) -> Mapping[str, Any]:
