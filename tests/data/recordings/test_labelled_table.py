@@ -124,7 +124,16 @@ def test_a_new_table_is_read_as_the_first_was():
         ({"x": ["u"], "s": ["a"]}, ("s",), "made up: no column to learn from, besides 'x'"),
         ({"x": [1], "s": ["a"]}, ("s", "", ("y",)), "made up: no column 'y'; known: x"),
         ({"x": [1], "s": ["a"]}, ("s", "", ("x", "s")), "made up: --inputs: column 's' has the labels; leave it out"),
-        ({"x": [1, 2], "w": ["a", "b"], "s": ["a", "b"]}, ("s", "", ("w",)), "row 2, column 'w': 'a' is text among"),
+        (
+            {"x": [1, 2], "w": ["a", "b"], "s": ["a", "b"]},
+            ("s", "", ("w",)),
+            "column 'w' holds text; want numbers",
+        ),
+        (
+            {"x": ["1", "2.5", "o"], "y": [1, 2, 4], "s": list("aba")},
+            ("s",),
+            "row 4, column 'x': 'o' is text among",
+        ),
     ],
 )
 def test_what_is_missing_is_named(columns, arguments, message):

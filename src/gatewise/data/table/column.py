@@ -17,7 +17,7 @@ MOST_CATEGORIES = 100
 
 _LONGEST_CATEGORY = 200
 
-_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+TEXTS = (pl.String, pl.Categorical, pl.Enum)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Column:
         if known.null_count() == len(known):
             part = "" if column.null_count() == len(column) else " in the rows to learn from"
             raise UserError(f"{table.name}: column '{name}' has no value{part}; leave it out")
-        if not isinstance(column.dtype, _TEXTS):
+        if not isinstance(column.dtype, TEXTS):
             return cls(name)
-        _check_no_numbers(table, column)
+        check_no_numbers(table, column)
         categories = sorted(known.drop_nulls().cast(pl.String).unique().to_list())
         if len(categories) > MOST_CATEGORIES:
             raise UserError(
@@ -94,8 +94,8 @@ class Column:
         column = table.frame[self.name]
         if self.categories:
             return self._one_hot(table, column, say)
-        if isinstance(column.dtype, _TEXTS):
-            _check_no_numbers(table, column, all_numbers=True)
+        if isinstance(column.dtype, TEXTS):
+            check_no_numbers(table, column, all_numbers=True)
         if not is_feature(column):
             raise UserError(f"{table.name}: column '{self.name}' holds {_kind(column)}; want numbers, as learned")
         values = column.cast(pl.Float64).to_numpy()
@@ -108,7 +108,7 @@ class Column:
         return values
 
     def _one_hot(self, table: Table, column: pl.Series, say: Callable[[str], None]) -> np.ndarray:
-        if not isinstance(column.dtype, (*_TEXTS, pl.Null)) and not column.dtype.is_integer():
+        if not isinstance(column.dtype, (*TEXTS, pl.Null)) and not column.dtype.is_integer():
             listed = ", ".join(map(shown, self.categories[:3]))
             raise UserError(
                 f"{table.name}: column '{self.name}' holds {_kind(column)}; want texts, as learned ({listed}, ...)"
@@ -133,14 +133,14 @@ class Column:
 
 def is_feature(column: pl.Series) -> bool:
     """Whether numbers can be made of it."""
-    return isinstance(column.dtype, (*_TEXTS, pl.Boolean, pl.Null)) or column.dtype.is_numeric()
+    return isinstance(column.dtype, (*TEXTS, pl.Boolean, pl.Null)) or column.dtype.is_numeric()
 
 
 def _kind(column: pl.Series) -> str:
     return "times" if column.dtype.is_temporal() else f"values of the type {column.dtype}"
 
 
-def _check_no_numbers(table: Table, column: pl.Series, all_numbers: bool = False) -> None:
+def check_no_numbers(table: Table, column: pl.Series, all_numbers: bool = False) -> None:
     """A text of numbers with something else in between is no list of categories.
 
     Which entry is something else depends on what most others are: numbers with points, or with decimal commas.

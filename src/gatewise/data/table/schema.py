@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.table.clock import Frequency
-from gatewise.data.table.column import Column, is_feature
+from gatewise.data.table.column import TEXTS, Column, check_no_numbers, is_feature
 from gatewise.data.table.layout import Layout
 from gatewise.data.table.series_table import SeriesTable
 from gatewise.data.table.split import Split
@@ -228,25 +228,18 @@ def _wanted(
     table: Table, choice: Choice, time: TimeColumns | None, layout: Layout, texts: bool, say: Callable[[str], None]
 ) -> list[str]:
     """The columns to learn from."""
-    frame = table.frame
     if choice.columns:
-        for name in choice.columns:
-            if name not in frame.columns:
-                raise UserError(f"{table.name}: no column '{name}'; {nearest(name, frame.columns)}")
-            if name == choice.series or (time and name in time.names and not frame[name].dtype.is_numeric()):
-                part = (
-                    "names the series" if name == choice.series else "says when; the calendar's features come from it"
-                )
-                raise UserError(f"{table.name}: column '{name}' {part}; leave it out of the columns to learn from")
-        return list(dict.fromkeys(choice.columns))
+        return _named(table, choice, time, texts)
     names, counting = [], []
     kinds = "no numbers and no categories" if texts else "no numbers"
-    for column in frame:
+    for column in table.frame:
         if column.name == choice.series or (time and column.name in time.names):
             continue
         if _counts_rows(column, layout):
             counting.append(column.name)
         elif not (is_feature(column) if texts else _has_numbers(column)) or holds_times(column):
+            if column.dtype in TEXTS and not holds_times(column):
+                check_no_numbers(table, column)
             say(f"{table.name}: column '{column.name}' is left out: it holds {kinds}")
         else:
             names.append(column.name)
@@ -255,9 +248,24 @@ def _wanted(
             say(f"{table.name}: column '{name}' is left out: it only counts the rows; --inputs takes it in")
     if not (names or counting):
         raise UserError(
-            f"{table.name}: no column to learn from, besides {', '.join(map(repr, frame.columns))}; give some"
+            f"{table.name}: no column to learn from, besides {', '.join(map(repr, table.frame.columns))}; give some"
         )
     return names or counting
+
+
+def _named(table: Table, choice: Choice, time: TimeColumns | None, texts: bool) -> list[str]:
+    """The columns that the user names."""
+    frame = table.frame
+    for name in choice.columns:
+        if name not in frame.columns:
+            raise UserError(f"{table.name}: no column '{name}'; {nearest(name, frame.columns)}")
+        if name == choice.series or (time and name in time.names and not frame[name].dtype.is_numeric()):
+            part = "names the series" if name == choice.series else "says when; the calendar's features come from it"
+            raise UserError(f"{table.name}: column '{name}' {part}; leave it out of the columns to learn from")
+        if not texts and frame[name].dtype in TEXTS:
+            check_no_numbers(table, frame[name])
+            raise UserError(f"{table.name}: column '{name}' holds text; want numbers: leave it out")
+    return list(dict.fromkeys(choice.columns))
 
 
 def _has_numbers(column: pl.Series) -> bool:
