@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         with TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            command = [*one.arguments(options.data), *options.more, "--quiet", "--out", str(run)]
+            command = [*one.arguments(options.data or Path()), *options.more, "--quiet", "--out", str(run)]
             done = subprocess.run([sys.executable, "-m", "gatewise", "train", *command], capture_output=True, text=True)
             if done.returncode:
                 print(done.stderr, file=sys.stderr)

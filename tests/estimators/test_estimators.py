@@ -203,3 +203,16 @@ def test_in_a_pipeline_and_a_grid_search(draw):
     assert search.best_params_["classifier__hidden"] in (2, 5)
     assert search.best_estimator_[-1].trained_.model is not None
     assert 0 <= search.best_score_ <= 1
+
+
+def test_what_is_wrong_with_data_is_told_in_the_words_of_python():
+    values = np.random.default_rng(0).normal(size=(12, 9, 2))
+    labels = np.arange(12) % 2
+    small = {"hidden": 4, "epochs": 1, "threads": 1}
+    with pytest.raises(UserError, match=r"^X\[\d+\]: the value") as caught:
+        Classifier(**small).fit(np.where(values > 2, np.nan, values), labels)
+    assert "missing interpolate or mask" in str(caught.value)
+    assert "--" not in str(caught.value)
+    fitted = Classifier(**small).fit(values, labels)
+    with pytest.raises(UserError, match="^recording 1: the classifier learned from recordings of 2 channels"):
+        fitted.predict(values[..., :1])

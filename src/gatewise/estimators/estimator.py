@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -84,7 +84,10 @@ class Estimator(BaseEstimator):
         """Train in a folder that is gone afterwards; what was trained stays."""
         with TemporaryDirectory() as folder, reporter(not self.verbose) as report:
             watch = Watch(report) if self.verbose else Watch()
-            run, self.summary_ = train(TRAININGS[self.task], source, settings, Path(folder) / "run", watch)
+            try:
+                run, self.summary_ = train(TRAININGS[self.task], source, settings, Path(folder) / "run", watch)
+            except UserError as error:
+                raise _in_python(error, [field.name for field in self._fields()]) from None
             self.trained_ = TRAININGS[self.task].load(run)
 
     def _fitted(self) -> Any:
@@ -95,7 +98,7 @@ class Estimator(BaseEstimator):
         return hasattr(self, "trained_")
 
 
-def _in_python(error: UserError, names: Mapping[str, Any]) -> UserError:
+def _in_python(error: UserError, names: Iterable[str]) -> UserError:
     """The message with options as Python writes them: ``weight_decay`` and not ``--weight-decay``."""
     message = str(error)
     for name in sorted(names, key=len, reverse=True):

@@ -94,7 +94,7 @@ class TrainedClassifier:
         for one in given:
             if one.values.ndim != 2 or one.values.shape[1] != self.preparation.channels or not len(one):
                 raise UserError(
-                    f"{one.place}: {self.run.folder} learned from recordings of {self.preparation.channels} channels, "
+                    f"{one.place}: the classifier learned from recordings of {self.preparation.channels} channels, "
                     f"and this has the shape {one.values.shape}; give (steps, {self.preparation.channels})"
                 )
         if not given:
