@@ -214,5 +214,5 @@ def test_what_is_wrong_with_data_is_told_in_the_words_of_python():
     assert "missing interpolate or mask" in str(caught.value)
     assert "--" not in str(caught.value)
     fitted = Classifier(**small).fit(values, labels)
-    with pytest.raises(UserError, match="^recording 1: the classifier learned from recordings of 2 channels"):
+    with pytest.raises(UserError, match=r"^recording 1: the classifier learned from recordings of 2 channels"):
         fitted.predict(values[..., :1])
