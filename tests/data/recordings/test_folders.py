@@ -75,7 +75,7 @@ def test_malformed_rows_are_named(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        (r"d\d\d", r"--label-from .*: has 0 groups; want one"),
+        (r"d\d\d", r"--label-from 'd\\d\\d': has 0 groups; want one"),
         (r"(d)(\d\d)", r"--label-from .*: has 2 groups; want one"),
         (r"(d", r"--label-from .*: not a regular expression"),
         (r"x(\d\d)", r"d00.dat: --label-from .* finds no label in this name"),

@@ -118,6 +118,7 @@ def test_a_new_table_is_read_as_the_first_was():
     ("columns", "arguments", "message"),
     [
         ({"x": [1], "state": ["a"]}, ("stat",), "made up: --label: no column 'stat'; did you mean 'state'"),
+        ({"sales": [1], "x": [2]}, ("state",), "made up: --label: no column 'state'; known: sales, x"),
         ({"x": [1], "s": ["a"]}, ("s", "rum"), "made up: --series: no column 'rum'; known: x"),
         ({"x": [1, 2], "s": ["a", None]}, ("s",), r"made up: row 3, column 's' \(--label\): nothing there"),
         ({"x": [1, 2], "s": [0.5, 1.0]}, ("s",), "made up: --label: column 's' holds fractions"),

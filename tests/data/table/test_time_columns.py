@@ -218,7 +218,7 @@ def test_what_is_no_time():
     hours = [f"2024-01-01 {hour:02d}:00" for hour in range(5)]
     for named in ("", "a"):
         message = _refused({"a": [*hours, "noon"]}, named)
-        assert "row 5, column 'a': 'noon' is no time as '2024-01-01 00:00' is" in message
+        assert "row 5, column 'a': 'noon' is no time as '2024-01-01 00:00' is; mend it, or take the row out" in message
         message = _refused({"a": ["2024-02-30 00:00", *hours]}, named)
         assert "row 0, column 'a': '2024-02-30 00:00' is no time" in message
         assert "row 2, column 'a': no time; fill it in" in _refused({"a": [*hours[:2], None, *hours[2:]]}, named)

@@ -71,10 +71,10 @@ def _pattern(label_from: str) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(label_from)
     except re.error as error:
-        raise UserError(f"--label-from {label_from!r}: not a regular expression ({error}); mend it") from None
+        raise UserError(f"--label-from '{label_from}': not a regular expression ({error}); mend it") from None
     if pattern.groups != 1:
         raise UserError(
-            f"--label-from {label_from!r}: has {pattern.groups} groups; want one, in brackets, the label, as in "
+            f"--label-from '{label_from}': has {pattern.groups} groups; want one, in brackets, the label, as in "
             r"'d(\d\d)'"
         )
     return pattern
@@ -95,7 +95,7 @@ def _label_of(file: Path, pattern: re.Pattern[str] | None) -> str:
     found = pattern.search(file.name)
     if found is None or not found[1]:
         raise UserError(
-            f"{file}: --label-from {pattern.pattern!r} finds no label in this name; mend it, or move the file"
+            f"{file}: --label-from '{pattern.pattern}' finds no label in this name; mend it, or move the file"
         )
     return found[1]
 

@@ -14,6 +14,9 @@ from gatewise.data.table.schema import Choice, Schema
 from gatewise.data.table.tables import Table
 from gatewise.errors import UserError, nearest
 
+_NEAR = 0.7
+"""How like a name is to be suggested: a new file may have no labels at all."""
+
 
 def _unsaid(line: str) -> None: ...
 
@@ -98,7 +101,8 @@ def _commonest(table: Table, label: str, labels: np.ndarray, schema: Schema) -> 
 def _labels(table: Table, name: str) -> np.ndarray:
     """A column of labels as texts; whole numbers are written as such."""
     if name not in table.frame.columns:
-        raise UserError(f"{table.name}: --label: no column '{name}'; {nearest(name, table.frame.columns)}")
+        hint = nearest(name, table.frame.columns, _NEAR)
+        raise UserError(f"{table.name}: --label: no column '{name}'; {hint}")
     column = table.frame[name]
     if column.dtype.is_float() and bool(((column == column.round()) | column.is_null()).all()):
         column = column.cast(pl.Int64)

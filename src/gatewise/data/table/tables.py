@@ -82,6 +82,8 @@ def read_table(path: str | Path, sheet: str = "", say: Callable[[str], None] = _
         return Table(frame, str(path), first_row)
     if kind in PARQUET:
         return Table(_read_parquet(path), str(path), first_row=1)
+    if kind == ".ts":
+        raise UserError(f"{path}: sequences with a label each, no table; they are for `gatewise train classify {path}`")
     raise UserError(f"{path}: {_KINDS}")
 
 

@@ -196,7 +196,8 @@ def _check_all(table: Table, column: pl.Series, times: pl.Series) -> None:
     if column[place] is None:
         raise UserError(f"{where}: no time; fill it in, or take the row out")
     known = column.filter(times.is_not_null()).head(1)
-    raise UserError(f"{where}: {shown(column[place])} is no time" + (f" as {shown(known[0])} is" if len(known) else ""))
+    as_others = f" as {shown(known[0])} is" if len(known) else ""
+    raise UserError(f"{where}: {shown(column[place])} is no time{as_others}; mend it, or take the row out")
 
 
 def _on_one_clock(
@@ -248,7 +249,8 @@ def _dates_of_parts(table: Table, names: tuple[str, ...]) -> pl.Series:
         place = int(times.is_null().arg_max() or 0)
         listed = ", ".join(f"'{name}'" for name in names)
         raise UserError(
-            f"{table.name}: row {place + table.first_row}, columns {listed}: {shown(text[place])} is no date"
+            f"{table.name}: row {place + table.first_row}, columns {listed}: {shown(text[place])} is no date; mend it, "
+            "or take the row out"
         )
     return times
 
