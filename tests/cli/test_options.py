@@ -24,6 +24,15 @@ def test_the_help_of_a_training_has_every_setting_with_its_default(gatewise_, mo
         assert re.search(rf"{option} (STR |INT |FLOAT )?{re.escape(plain(rules.help + default))}\.", page), option
 
 
+def test_the_help_names_whatever_a_setting_may_be():
+    for task, training in TRAININGS.items():
+        for field in dataclasses.fields(training.settings):
+            rules = about(field)
+            said = f"{rules.help} {rules.default}"
+            missing = [choice for choice in rules.choices if choice != "auto" and f"`{choice}`" not in said]
+            assert not missing, (task, field.name)
+
+
 def plain(text: str) -> str:
     """As the page shows it."""
     return text.replace("`", "")

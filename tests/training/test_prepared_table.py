@@ -114,3 +114,23 @@ def test_what_is_found_is_said():
 def test_damaged_records_are_refused(config):
     with pytest.raises(UserError, match=r"use another copy|malformed"):
         Recorded.from_config(config)
+
+
+def test_a_target_that_never_changes_is_refused_and_an_input_is_named_once():
+    first = pl.int_range(40, eager=True) < 24  # the training part
+    frame = made_up().with_columns(flat=pl.lit(0.1), late=pl.when(first).then(3.0).otherwise(9.0))
+    for target in ("flat", "late"):
+        roles = Roles((target,), ("a",))
+        with pytest.raises(UserError, match=f"the data frame: column '{target}', the target, is the same in all train"):
+            prepare_table(table_of(frame), SETTINGS, lambda _, roles=roles: roles)
+    said, plain = [], TableSettings(split="0.6,0.2,0.2")
+    roles = Roles(("y",), ("a", "flat", "late"))
+    found = prepare_table(table_of(frame), plain, lambda _: roles, say=said.append)
+    lines = [line for line in said if "the same" in line]
+    said_once = "the data frame: columns 'flat', 'late' are the same in all training rows: nothing is learned of that"
+    assert lines == [f"{said_once}; left at zero"]
+    past = Windows(found.encoded, 5, part="all", same_step=True).batch(range(36)).past
+    assert past[:, :, 0].abs().max() > 0.5
+    assert not past[:, :, 1:].any()
+    again = Recorded.from_config(json.loads(json.dumps(found.recorded.to_config())))
+    assert again == found.recorded

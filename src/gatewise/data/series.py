@@ -62,10 +62,11 @@ class Standardiser:
     deviation: tuple[float, ...]
 
     @classmethod
-    def fitted(cls, values: np.ndarray) -> Standardiser:
+    def fitted(cls, values: np.ndarray, unvarying: float = 1.0) -> Standardiser:
         """To (..., d): the training part, and nothing else.
 
-        A feature does not vary where its deviation is but the rounding of its mean, 1e-12 of it.
+        A feature does not vary where its deviation is but the rounding of its mean, 1e-12 of it; it is given
+        ``unvarying``.
 
         Raises:
             UserError: values too large to be squared.
@@ -76,7 +77,7 @@ class Standardiser:
         if not np.isfinite(np.stack([mean, deviation])).all():
             raise UserError(f"a series has values of {np.abs(values).max():.3g}, whose squares overflow; scale it down")
         varies = deviation > 1e-12 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
-        return cls(tuple(mean.tolist()), tuple(np.where(varies, deviation, 1.0).tolist()))
+        return cls(tuple(mean.tolist()), tuple(np.where(varies, deviation, unvarying).tolist()))
 
     @property
     def size(self) -> int:

@@ -82,7 +82,7 @@ class Extent:
         """What the settings say, and what goes with the table's frequency where they leave it open.
 
         Raises:
-            UserError: a season that is longer than what is looked back on, or than the training part.
+            UserError: a season that is longer than what is looked back on.
         """
         season = season_of(prepared.series.frequency) if settings.season == AUTO else settings.season
         horizon = settings.horizon
@@ -90,20 +90,27 @@ class Extent:
             horizon = season if season > 1 else _NO_SEASON
         lookback = 2 * max(season, horizon) if settings.lookback == AUTO else settings.lookback
         found = cls(lookback, horizon, season)
-        found._check_season(settings, prepared)
+        if settings.anchor == "seasonal" and season > lookback:
+            raise UserError(
+                f"--anchor seasonal: a season of {season} steps is longer than --lookback {lookback}; look "
+                f"back on {season} at least, or give another --season"
+            )
         return found
 
-    def _check_season(self, settings: ForecastSettings, prepared: PreparedTable) -> None:
-        if settings.anchor == "seasonal" and self.season > self.lookback:
-            raise UserError(
-                f"--anchor seasonal: a season of {self.season} steps is longer than --lookback {self.lookback}; look "
-                f"back on {self.season} at least, or give another --season"
-            )
+    def check_season(self, settings: ForecastSettings, prepared: PreparedTable) -> None:
+        """Raise if a season is longer than the training part.
+
+        Raises:
+            UserError: see above.
+        """
         longest = max(cuts.train for cuts in cuts_of(prepared))
         if self.season > longest:
+            given = f"--season {self.season}"
+            if settings.season == AUTO:
+                given = f"{prepared.series.name}: a season of {self.season} steps goes with its time stamps"
             raise UserError(
-                f"--season {self.season}: the training part has {longest} rows, and seasonal naive looks a season back;"
-                " give a shorter --season"
+                f"{given}: the training part has {longest} rows, and seasonal naive looks a season back; give a "
+                f"{'shorter ' if settings.season != AUTO else ''}--season, or more rows"
             )
 
 

@@ -14,6 +14,7 @@ import torch
 from gatewise.data.table.series_table import first_of
 from gatewise.data.table.windows import Windows
 from gatewise.engines import which
+from gatewise.layers.forecasting import FORECASTING
 from gatewise.tasks.forecast import Forecasts, ForecastTask, forecast_all
 from gatewise.tasks.intervals import Intervals
 from gatewise.training.checkpoint import read_about, write_text
@@ -24,7 +25,7 @@ from gatewise.training.forecast_settings import ForecastSettings
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
-from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
+from gatewise.training.prepared_table import PreparedTable, few_to_choose, prepare_or_recall
 from gatewise.training.progress import Reporter
 from gatewise.training.residuals import write_residuals
 from gatewise.training.run import Run
@@ -64,6 +65,7 @@ class ForecastTraining:
         for windows, wanted in zip((train, look, test), settings.parts().parts, strict=True):
             if wanted:
                 windows.require()
+        extent.check_season(settings, prepared)
         balanced = settings.weigh == "balanced"
         task = ForecastTask(train, look, settings.batch, settings.criterion, settings.levels, settings.seed, balanced)
         config = model_config(settings, prepared.preparation, extent.lookback, extent.horizon)
@@ -153,7 +155,9 @@ def _introduction(
             f"{look} validation windows are too few for {settings.interval:.0%} intervals of every step by itself, "
             f"{enough} would be enough: all steps get the same width"
         )
-    return lines
+    tried = [] if settings.anchor != "auto" or not 1 < extent.season <= extent.lookback else ["anchor"]
+    tried += ["normalisation"] if settings.normalise == "auto" else []
+    return [*lines, *few_to_choose(look, settings, *([] if FORECASTING[settings.model].anchored else tried))]
 
 
 def _measure(

@@ -50,7 +50,11 @@ class ForecastSettings(TableSettings):
         AUTO, "Steps of a season", "Data", positive=True, most=1_000_000, apart=AUTO,
         default="that of the table's frequency: 24 of hours, 7 of days, 12 of months ...",
     )  # fmt: skip
-    model: str = setting("direct", "The forecasting model", "Model", choices=tuple(FORECASTING))
+    model: str = setting(
+        "direct", "`direct`, from the last state to all steps; `seq2seq`, step by step; `attention`, over the past; "
+        "`tpa`, over its patterns; `tcn`, convolutions first; `segment`, in and out by segments", "Model",
+        choices=tuple(FORECASTING),
+    )  # fmt: skip
     bidirectional: str = setting(
         "auto", "Read the past from its end too: `on`, `off`", "Model", choices=("auto", "on", "off"),
         default="`on` for `attention`, `off` for other models",
@@ -115,6 +119,9 @@ class ForecastSettings(TableSettings):
                 "--interval 0"
             )
         self.model_options()
+
+    def predicted(self) -> tuple[str, tuple[str, ...]]:
+        return "--target", self.targets
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -9,11 +9,14 @@ from typing import Any
 from gatewise.data import Schema, Table
 from gatewise.data.table.preparation import Encoded, Preparation, Roles
 from gatewise.data.table.schema import once
-from gatewise.data.table.series_table import SeriesTable
+from gatewise.data.table.series_table import SeriesTable, first_of
 from gatewise.errors import UserError, nearest
 from gatewise.training.checkpoint import read_about
 from gatewise.training.run import Run
 from gatewise.training.table_settings import TableSettings
+
+_ENOUGH = 20
+"""Windows that choose without a caution."""
 
 
 def _unsaid(line: str) -> None: ...
@@ -120,15 +123,60 @@ def prepare_table(
     say = once(say)
     schema = Schema.fitted(table, settings.choice(columns), split, say)
     series = schema.read(table, say=say)
+    _check_predicted(table, schema, series, settings)
     preparation = Preparation.fitted(
         series, roles(series), split, settings.missing, settings.components(), calendar
     )  # fmt: skip
+    _check_varying(table, preparation, say)
     if preparation.projection is not None:
         shares = preparation.projection.shares
         say(
             f"{len(preparation.input_places)} inputs in {len(shares)} components with {sum(shares):.1%} of the variance"
         )
     return PreparedTable(Recorded(schema, preparation), series, preparation.encode(series))
+
+
+def _check_predicted(table: Table, schema: Schema, series: SeriesTable, settings: TableSettings) -> None:
+    """Refuse to predict a column that says when a row is, or of which series."""
+    option, names = settings.predicted()
+    parts = dict.fromkeys(schema.time.names if schema.time else (), "says when a row is")
+    parts |= {schema.series: "names the series"} if schema.series else {}
+    for name in names:
+        if name in parts and name not in series.origins:
+            others = ", ".join(dict.fromkeys(series.origins))
+            raise UserError(f"{option} {name}: in {table.name} this column {parts[name]}; others: {others}")
+
+
+def _check_varying(table: Table, preparation: Preparation, say: Callable[[str], None]) -> None:
+    """Refuse a target that is the same in all training rows; say so of another column."""
+    names = preparation.unvarying
+    for name in preparation.target_names:
+        if name in names:
+            raise UserError(
+                f"{table.name}: column '{name}', the target, is the same in all training rows: there is nothing to "
+                "learn; name another, or give --split a training part in which it changes"
+            )
+    if names:
+        listed = first_of([f"'{name}'" for name in names])
+        which = f"column {listed} is" if len(names) == 1 else f"columns {listed} are"
+        say(f"{table.name}: {which} the same in all training rows: nothing is learned of that; left at zero")
+
+
+def few_to_choose(windows: int, settings: TableSettings, *tried: str) -> list[str]:
+    """A caution where few validation windows choose the weights and what was ``tried``; no line where they are enough.
+
+    >>> few_to_choose(3, TableSettings(), "anchor")[0].partition(":")[0]
+    '3 validation windows choose the anchor and the weights'
+    >>> few_to_choose(20, TableSettings(), "anchor")
+    []
+    """
+    chosen = [*tried, *(["weights"] if settings.keep == "best" or settings.patience else [])]
+    if not (0 < windows < _ENOUGH and chosen):
+        return []
+    *others, last = (f"the {name}" for name in chosen)
+    listed = f"{', '.join(others)} and {last}" if others else last
+    one = "window chooses" if windows == 1 else "windows choose"
+    return [f"{windows} validation {one} {listed}: so few may choose badly; give --split a larger second part"]
 
 
 def prepare_or_recall(

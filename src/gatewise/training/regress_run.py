@@ -17,7 +17,7 @@ from gatewise.tasks.scores import scored
 from gatewise.training.learner import torch_learner
 from gatewise.training.lifecycle import Job
 from gatewise.training.memory import check_memory
-from gatewise.training.prepared_table import PreparedTable, prepare_or_recall
+from gatewise.training.prepared_table import PreparedTable, few_to_choose, prepare_or_recall
 from gatewise.training.progress import Reporter
 from gatewise.training.regress_settings import RegressSettings
 from gatewise.training.residuals import write_residuals
@@ -70,7 +70,8 @@ class RegressTraining:
 
         learner = torch_learner(model, task, settings)
         name = f"{source.name}-{settings.model}-{'-'.join(settings.cells)}"
-        lines = [_introduction(settings, prepared, (train, look, test))]
+        lines = [_introduction(settings, prepared, (train, look, test), model.steps)]
+        lines += few_to_choose(len(look), settings)
         return Job(name, source.to_config(table), learner, engine, about, lines, measure)
 
     def load(self, run: Run) -> TrainedRegressor:
@@ -90,16 +91,20 @@ def _windows(prepared: PreparedTable, settings: RegressSettings, part: str) -> W
     return Windows(prepared.encoded, settings.window, part=part, same_step=True)
 
 
-def _introduction(settings: RegressSettings, prepared: PreparedTable, parts: tuple[Windows, Windows, Windows]) -> str:
+def _introduction(
+    settings: RegressSettings, prepared: PreparedTable, parts: tuple[Windows, Windows, Windows], steps: int
+) -> str:
     made, count = prepared.preparation, len(prepared.series.series)
     names = made.target_names
     targets = ", ".join(names) if len(names) <= 5 else f"{len(names)} targets"
     several = "" if count == 1 else f" of {count} series"
     train, look, test = map(len, parts)
+    last = "step" if steps == 1 else f"{steps} steps"
+    on_top = f", on top of a linear regression of the last {last}" if steps else ""
     return (
         f"predicting {targets}{several} from {settings.window} steps of {made.input_size} features; windows: {train:,} "
         f"to learn, {look:,} to choose, {test:,} to measure; {settings.model}, {settings.cell}, "
-        f"{settings.layers} x {settings.hidden}"
+        f"{settings.layers} x {settings.hidden}{on_top}"
     )
 
 
@@ -124,7 +129,8 @@ def _measure(
         write_residuals(trained.run, prepared, found.origins, found.truth, found.predicted)
     last = found or chosen
     return {
-        "model": trained.model.kind, "window": train.lookback, "inputs": list(made.roles.inputs),
+        "model": trained.model.kind, "linear": trained.model.steps, "window": train.lookback,
+        "inputs": list(made.roles.inputs),
         "targets": list(made.target_names),
         "windows": {"train": len(train), "validation": len(look), "test": len(test)},
         "test": _tree(found, found.predicted, made) if found else None,

@@ -58,6 +58,9 @@ class RegressSettings(TableSettings):
             what = "--bidirectional" if self.bidirectional else "--window 1"
             raise UserError(f"{what}: --model tpa looks from the last step at those before; leave it out")
 
+    def predicted(self) -> tuple[str, tuple[str, ...]]:
+        return "--targets", self.target_names
+
     @property
     def target_names(self) -> tuple[str, ...]:
         return names_in(self.targets, "--targets")

@@ -80,6 +80,10 @@ class TableSettings(ColumnSettings):
         if self.split_by == "series" and not self.series:
             raise UserError("--split-by series: name the column that tells the series apart, --series COLUMN")
 
+    def predicted(self) -> tuple[str, tuple[str, ...]]:
+        """The option that names what is to be predicted, and the columns that it names."""
+        return "", ()
+
     def parts(self) -> Split:
         """Where the series are cut."""
         return Split.parse(self.split, self.split_by)

@@ -17,6 +17,10 @@ def table(tmp_path_factory):
         ({"lookback": 100, "horizon": 20}, r"the train part has 112 rows, and a window wants 120: 100 to look back on"),
         ({"horizon": 40}, r"the validation part has 16 rows, and a window wants 52: 12 to look back on and 40"),
         ({"season": 130}, "--season 130: the training part has 112 rows"),
+        (
+            {"target": "time", "inputs": ""},
+            "--target time: in .* this column says when a row is; others: load, heat",
+        ),
         ({"season": 13, "anchor": "seasonal"}, "--anchor seasonal: a season of 13 steps is longer than --lookback 12"),
         ({"target": "lod"}, "--target lod: .*demand.csv has no such column; did you mean 'load'?"),
         ({"target": ""}, "say which column to forecast, --target NAME or all: load, heat, plan"),
@@ -31,6 +35,15 @@ def test_what_a_table_does_not_allow_is_refused_before_anything_is_written(table
     with pytest.raises(UserError, match=message):
         trained_on(table, tmp_path / "run", **chosen)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_season_that_nobody_gave_is_not_what_a_short_table_lacks(tmp_path):
+    path, asked = written(demand(30), tmp_path / "short.csv"), {"season": -1, "inputs": "", "calendar": False}
+    with pytest.raises(UserError, match="the train part has 21 rows, and a window wants 30: 24 to look back on"):
+        trained_on(path, tmp_path / "run", lookback=24, horizon=6, **asked)
+    shorter = "short.csv: a season of 24 steps goes with its time stamps: the training part has 21 rows"
+    with pytest.raises(UserError, match=shorter):
+        trained_on(path, tmp_path / "run", lookback=5, horizon=1, split="0.7,0.2,0.1", **asked)
 
 
 @pytest.mark.parametrize(

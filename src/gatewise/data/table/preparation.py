@@ -19,6 +19,9 @@ from gatewise.errors import UserError, nearest
 
 _ROWS_AT_ONCE = 1 << 16
 
+_UNVARYING = 1e300
+"""Deviation of a column that is the same in all training rows: nothing is learned of it, and all of it is 0."""
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -146,6 +149,12 @@ class Preparation:
 
     def _places(self, names: Sequence[str]) -> list[int]:
         return [place for name in names for place, origin in enumerate(self.origins) if origin == name]
+
+    @property
+    def unvarying(self) -> tuple[str, ...]:
+        """The columns of the table of which every feature is the same in all training rows."""
+        varying = {o for o, size in zip(self.origins, self.scale.deviation, strict=True) if size != _UNVARYING}
+        return tuple(name for name in dict.fromkeys(self.origins) if name not in varying)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -375,7 +384,7 @@ def _scale(table: SeriesTable, used: Sequence[int], learned: Sequence[np.ndarray
         if not np.isfinite(column).all():
             raise UserError(f"{table.name}: column '{table.columns[place]}' has infinite values; mend them")
         try:
-            scales.append(Standardiser.fitted(column[:, None]))
+            scales.append(Standardiser.fitted(column[:, None], _UNVARYING))
         except UserError as error:
             raise UserError(f"{table.name}: column '{table.columns[place]}': {error}") from None
     return Standardiser(sum((one.mean for one in scales), ()), sum((one.deviation for one in scales), ()))

@@ -54,12 +54,8 @@ def draw_residuals(
     if len(left) > 1:
         beside.hist(left, bins=min(60, max(8, int(len(left) ** 0.5))), density=True, color=FORECAST, alpha=0.5)
         _draw_normal(beside, left)
-    dress(
-        beside,
-        f"mean {left.mean():.3g}, deviation {left.std():.3g}{f',{of_all}' if ahead else ''}"
-        if len(left)
-        else "nothing known",
-    )
+    told = f"mean {left.mean():.3g}, deviation {left.std():.3g}{of_all}" if len(left) else "nothing known"
+    dress(beside, told)
     _draw_autocorrelation(figure.add_subplot(grid[1, 1]), [residuals] if chains is None else chains, season, ahead)
     return save_both(figure, folder, "residuals")
 
