@@ -44,6 +44,7 @@ def test_training_tells_how_it_compares_and_draws(run):
     summary = json.loads(answer.out.splitlines()[-1])
     assert summary == json.loads((folder / "summary.json").read_text())
     assert "forecasting Passengers: 12 steps from 24 of 1 features, a season of 12; windows: 66 to learn" in answer.err
+    assert "\n3 validation windows choose the weights: so few may choose badly; give --split" in answer.err
     assert "3 validation windows are too few for 90% intervals of every step by itself" in answer.err
     for name, tree in {"forecast": summary["test"], **summary["baselines"]}.items():
         said = re.search(rf"^  {name.replace('_', ' '):16}RMSE (\S+) +MAE (\S+)", answer.out, re.M)
@@ -130,6 +131,13 @@ def test_backtesting_writes_every_origin_and_its_figures(gatewise_, run, months,
     assert json.loads((tmp_path / "a.json").read_text())["from_start"]
     other = gatewise_("backtest", folder, months, "--out", tmp_path / "b.csv", "--quiet")
     assert "note: 78% of what is forecast lies in the time that the run has learned from" in other.out
+    assert "table, in standard deviations" not in answer.out
+    assert "test part, in standard deviations" in answer.out
+    assert "\ntable, in standard deviations" in other.out
+    assert "test part" not in other.out
+    better = [line for line in other.out.splitlines() if line.startswith("better than")]
+    assert better
+    assert all(line.endswith(", in a table of which the run has learned from 78%") for line in better)
 
 
 def test_mistakes_are_answered_in_one_line(refused, run, months, trained, tmp_path):

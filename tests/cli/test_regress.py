@@ -50,17 +50,25 @@ def test_training_says_how_each_target_compares_and_draws(run):
     assert lines[1].startswith("力")
     assert "noise: further off than the test part's own mean" in out
     assert "力: further" not in out
-    own = summary["test"]["standardised"]["mean"]["mse"]
+    own = summary["test"]["standardised"]
     for name, words in (
         ("training_mean", "the training mean"),
         ("linear_last_step", "a linear regression on the last step"),
         ("linear_window", "a linear regression on the window"),
     ):
-        ratio = (own / summary["baselines"][name]["standardised"]["mean"]["mse"]) ** 0.5
-        better = f"\nbetter than {words} by {1 - ratio:.1%} of its RMSE\n"
-        assert (better if ratio < 1 else f"\nWARNING: NOT better than {words}: {ratio - 1:.1%} more RMSE; take ") in out
+        other = summary["baselines"][name]["standardised"]
+        ratio, *each = ((own[target]["mse"] / other[target]["mse"]) ** 0.5 for target in ("mean", "力", "noise"))
+        of = "(mean of 2 targets, in standard deviations)"
+        better = f"\nbetter than {words} by {1 - ratio:.1%} of its RMSE {of}"
+        worse = f"\nWARNING: NOT better than {words}: {ratio - 1:.1%} more RMSE {of}"
+        line = next(line for line in out.split("\n") if (better if ratio < 1 else worse)[1:] in line)
+        for target, one in zip(("力", "noise"), each, strict=True):
+            told = f"{target}: {abs(one - 1):.1%} {'less' if one < 1 else 'more'}"
+            assert (told in line) == ((one < 1) != (ratio < 1)), line
     assert "better than previous value" not in out
     assert "predicting 力, noise from 4 steps of 2 features; windows: 137 to learn, 20 to choose, 40 to" in answer.err
+    assert "direct, gru, 1 x 4, on top of a linear regression of the last 4 steps\n" in answer.err
+    assert "gru + linear" in lines[1]
     assert "R²" in (folder / "observed.svg").read_text()
     assert "mse, standardised" in (folder / "curve.svg").read_text()
     for name in ("observed.png", "residuals.png"):

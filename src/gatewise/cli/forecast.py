@@ -13,7 +13,7 @@ from gatewise.cli.app import CellFile, app, load_cell_file
 from gatewise.cli.options import GROUPS, Json, Quiet
 from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
-from gatewise.cli.verdict import verdict_by_error
+from gatewise.cli.verdict import verdict_of_targets
 from gatewise.data import Table, read_table
 from gatewise.show.forecast_run import draw_forecast_run
 from gatewise.training import Run, finite, reporter
@@ -27,6 +27,9 @@ from gatewise.training.trained_forecaster import TrainedForecaster, load_forecas
 
 _FAR_FROM_WANTED = 0.05
 """Coverage that is lacking before it is warned of."""
+
+_TEST = "test part"
+"""What is measured, where nobody names another table."""
 
 _MOST_TARGETS = 12
 """Whose errors are told one by one."""
@@ -91,7 +94,9 @@ def backtest_command(
     write_table(found.frame, path)
     figures = finite({"windows": len(found.forecasts.origins), "from_start": from_start, **found.figures})
     write_text(path.with_suffix(".json"), json.dumps(figures, indent=2, allow_nan=False) + "\n")
-    _tell_figures(figures, trained.recorded.preparation.target_names)
+    caution = f", in a table of which the run has learned from {found.learned:.0%}" if found.learned else ""
+    part = _TEST if file is None else "table"
+    _tell_figures(figures, trained.recorded.preparation.target_names, part, caution)
     print(f"{len(found.forecasts.origins):,} origins, {trained.extent.horizon} steps from each: {path}")
     if json_:
         print(json.dumps(figures))
@@ -128,14 +133,13 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     print(f"pictures   {', '.join(str(run.folder / f'{name}.png') for name in ('forecast', 'horizon', 'residuals'))}")
 
 
-def _tell_figures(figures: Mapping[str, Any], targets: Any) -> None:
+def _tell_figures(figures: Mapping[str, Any], targets: Any, part: str = _TEST, caution: str = "") -> None:
     """The model's errors beside those of forecasts without learning, coverage, and what to think of it."""
     own = figures["test"] or figures["validation"]
     trees = {FORECAST: own, **figures["baselines"]}
     several = len(targets) > 1
-    part = (
-        "test part" if figures["test"] else "validation part (on which the weights were chosen; there is no test part)"
-    )
+    if not figures["test"]:
+        part = "validation part (on which the weights were chosen; there is no test part)"
     print(f"{part}{'' if not several else f', mean of {len(targets)} targets'}, in standard deviations of training")
     for name, found in trees.items():
         print(f"  {_words(name):16}{_said(found['standardised']['mean'], ('mse', 'rmse', 'mae', 'r2'))}")
@@ -147,41 +151,43 @@ def _tell_figures(figures: Mapping[str, Any], targets: Any) -> None:
             print(f"  {named}{_words(name):16}{_said(metrics, ('rmse', 'mae', 'mape', 'smape'))}")
     if len(targets) > _MOST_TARGETS:
         print(f"  and {len(targets) - _MOST_TARGETS} more: see summary.json")
-    tell_coverage(figures, targets)
-    for line in verdicts(figures):
+    tell_coverage(figures, targets, part)
+    for line in verdicts(figures, caution):
         print(line)
 
 
-def tell_coverage(figures: Mapping[str, Any], targets: Any) -> None:
+def tell_coverage(figures: Mapping[str, Any], targets: Any, part: str = _TEST) -> None:
     found = figures.get("intervals")
     if not found or found["coverage"] is None:
         return
     steps = [share for share in found["coverage_per_horizon"] if share is not None]
     width = found["original"][targets[0]]["mean_width"]
     print(
-        f"{found['level']:.0%} intervals cover {found['coverage']:.1%} of the test part, {min(steps):.1%} to "
+        f"{found['level']:.0%} intervals cover {found['coverage']:.1%} of the {part}, {min(steps):.1%} to "
         f"{max(steps):.1%} by step; mean width {width:.4g} of {targets[0]} ({found['method']})"
     )
     if found["coverage"] < found["level"] - _FAR_FROM_WANTED:
         print(
-            f"WARNING: that is less than {found['level']:.0%}: the test part is harder to forecast than the validation "
+            f"WARNING: that is less than {found['level']:.0%}: the {part} is harder to forecast than the validation "
             "part, on which intervals are fitted; give --split a larger one, and do not rely on them"
         )
 
 
-def verdicts(figures: Mapping[str, Any]) -> list[str]:
+def verdicts(figures: Mapping[str, Any], caution: str = "") -> list[str]:
     """In words: whether the forecast is better than each of the baselines, and at how many steps."""
-    own = (figures["test"] or figures["validation"])["standardised"]["mean"]["mse"]
+    own = (figures["test"] or figures["validation"])["standardised"]
     steps = figures["per_horizon"]["standardised"]
     lines = []
     for name, found in figures["baselines"].items():
-        other = found["standardised"]["mean"]["mse"]
-        if own is None or other is None:
-            continue
+        other = found["standardised"]
         pairs = [(a, b) for a, b in zip(steps[FORECAST], steps[name], strict=True) if None not in (a, b)]
         better = sum(a < b for a, b in pairs)
         at = "at every step" if better == len(pairs) else f"at {better} of {len(pairs)} steps"
-        lines.append(verdict_by_error(_words(name), own, other, f", {'' if own < other else 'better '}{at}"))
+        means = [tree["mean"]["mse"] for tree in (own, other)]
+        mostly = "" if None not in means and means[0] < means[1] else "better "
+        line = verdict_of_targets(_words(name), own, other, f", {mostly}{at}")
+        if line:
+            lines.append(line + (caution if line.startswith("better") else ""))
     return lines
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from gatewise.cli.options import GROUPS
 from gatewise.cli.predict import PREDICTORS, Wanted
 from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
-from gatewise.cli.verdict import verdict_by_error
+from gatewise.cli.verdict import verdict_of_targets
 from gatewise.data import read_table
 from gatewise.show.regress_run import draw_regress_run
 from gatewise.training import Run
@@ -69,17 +69,18 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
     part = next((part for part in ("test", "validation") if summary[part]), None)
     if part is None:
         return
-    methods = {summary["cell"]: summary[part], **{_METHODS[name]: tree for name, tree in summary["baselines"].items()}}
+    own = f"{summary['cell']} + linear" if summary["linear"] else summary["cell"]
+    methods = {own: summary[part], **{_METHODS[name]: tree for name, tree in summary["baselines"].items()}}
     names = summary["targets"]
     wide = max(map(len, ("target", *names))), max(map(len, (f"{part} part", *methods)))
-    print(f"{'target':{wide[0]}}  {f'{part} part':{wide[1]}}" + "".join(f"{name:>10}" for name in _COLUMNS.values()))
+    print(f"{'target':{wide[0]}}  {f'{part} part':{wide[1]}}" + "".join(f"{name:>11}" for name in _COLUMNS.values()))
     for place, name in enumerate(list(summary[part]["original"])[1:]):
         for method, tree in methods.items():
-            figures = "".join(f"{_figure(tree['original'][name][metric]):>10}" for metric in _COLUMNS)
-            print(f"{names[place] if method == summary['cell'] else '':{wide[0]}}  {method:{wide[1]}}{figures}")
+            figures = "".join(f"{_figure(tree['original'][name][metric]):>11}" for metric in _COLUMNS)
+            print(f"{names[place] if method == own else '':{wide[0]}}  {method:{wide[1]}}{figures}")
     print("in the table's own units; * is the target's own value one step before, which nothing else here is given")
-    for name, own in list(summary[part]["original"].items())[1:]:
-        if own["r2"] is not None and own["r2"] < 0:
+    for name, figures in list(summary[part]["original"].items())[1:]:
+        if figures["r2"] is not None and figures["r2"] < 0:
             print(
                 f"{name}: further off than the {part} part's own mean: the inputs do not tell it there, or its level "
                 "is not that of the training part any more"
@@ -93,13 +94,11 @@ def _tell(run: Run, summary: dict[str, Any]) -> None:
 
 def _verdicts(summary: Mapping[str, Any], part: str) -> list[str]:
     """In words: whether it is better than each of the baselines."""
-    own = summary[part]["standardised"]["mean"]["mse"]
-    found = {name: tree["standardised"]["mean"]["mse"] for name, tree in summary["baselines"].items()}
-    return [
-        verdict_by_error(words, own, found[name])
-        for name, words in _FAIR.items()
-        if name in found and None not in (own, found[name])
+    own, found = summary[part]["standardised"], summary["baselines"]
+    lines = [
+        verdict_of_targets(words, own, found[name]["standardised"]) for name, words in _FAIR.items() if name in found
     ]
+    return [line for line in lines if line]
 
 
 def _figure(value: float | None) -> str:

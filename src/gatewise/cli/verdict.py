@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def verdict(baseline: str, better: bool, by: str) -> str:
@@ -31,7 +33,43 @@ def verdict_by_error(baseline: str, own: float, other: float, where: str = "") -
     >>> verdict_by_error("naive", 0.81, 1.0, ", at every step")
     'better than naive by 10.0% of its RMSE, at every step'
     """
-    ratio = math.sqrt(own / other) if other else math.inf
+    ratio = _ratio(own, other)
     return verdict(
         baseline, ratio < 1, f"{1 - ratio:.1%} of its RMSE{where}" if ratio < 1 else f"{ratio - 1:.1%} more RMSE{where}"
     )
+
+
+_MOST_NAMED = 12
+"""Targets that are named one by one."""
+
+
+def verdict_of_targets(baseline: str, own: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> str:
+    """The same from figures of each target, standardised, their mean first; of several it says which are otherwise.
+
+    Nothing where there is nothing to compare.
+
+    >>> own, other = ({name: {"mse": mse} for name, mse in zip(("mean", "a", "b"), values)}
+    ...               for values in ((0.81, 0.2, 1.42), (1.0, 1.0, 1.0)))
+    >>> verdict_of_targets("naive", own, other)
+    'better than naive by 10.0% of its RMSE (mean of 2 targets, in standard deviations), but NOT for b: 19.2% more'
+    """
+    mean, *targets = own
+    if None in (own[mean]["mse"], other[mean]["mse"]):
+        return ""
+    known = [name for name in targets if None not in (own[name]["mse"], other[name]["mse"])]
+    if len(known) < 2:
+        return verdict_by_error(baseline, own[mean]["mse"], other[mean]["mse"], where)
+    better = own[mean]["mse"] < other[mean]["mse"]
+    ratios = {name: _ratio(own[name]["mse"], other[name]["mse"]) for name in known}
+    different = {name: ratio for name, ratio in ratios.items() if (ratio < 1) != better}
+    named = [f"{name}: {abs(ratio - 1):.1%} {'less' if ratio < 1 else 'more'}" for name, ratio in different.items()]
+    if len(named) > _MOST_NAMED:
+        named = [*named[:_MOST_NAMED], f"{len(named) - _MOST_NAMED} others"]
+    but = f", but {'NOT' if better else 'better'} for {', '.join(named)}" if named else ", for each of them"
+    scale = f" (mean of {len(known)} targets, in standard deviations)"
+    return verdict_by_error(baseline, own[mean]["mse"], other[mean]["mse"], f"{scale}{where}{but}")
+
+
+def _ratio(own: float, other: float) -> float:
+    """Of the root mean squared errors."""
+    return math.sqrt(own / other) if other else math.inf if own else 1.0

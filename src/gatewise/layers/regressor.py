@@ -23,7 +23,7 @@ _FILTERS, _KERNEL, _MOST_LEVELS = 32, 3, 4  # as the forecasting models have the
 
 
 class Regressor(nn.Module):
-    """Recurrent layers over a window, beside a linear regression on it.
+    """Recurrent layers over a window, on top of a linear regression on its last p steps: the prediction is their sum.
 
         h_1 ... h_L = layers(past_1, ..., past_L)            the top layer's outputs
         ŷ = V dropout(s) + a + Σ_i S_i past_{L-i},           i = 0 ... p − 1
