@@ -124,7 +124,13 @@ def test_backtesting_writes_every_origin_and_its_figures(gatewise_, run, months,
     assert figures["test"]["original"]["Passengers"]["rmse"] == pytest.approx(
         summary["test"]["original"]["Passengers"]["rmse"]
     )
-    assert pl.read_csv(folder / "backtest.csv").height == 18 * 12
+    table = pl.read_csv(months)
+    observed = dict(table.rows())
+    for name in ("backtest", "predictions"):
+        rows = pl.read_csv(folder / f"{name}.csv")
+        assert rows.height == 18 * 12
+        assert rows["observed"].to_list() == [observed[month] for month in rows["time"]]  # in the table's own words
+        assert rows["naive"].to_list() == [observed[month] for month in rows["origin"]]
     assert f"18 origins, 12 steps from each: {folder / 'backtest.csv'}" in answer.out
     streamed = gatewise_("backtest", folder, "--from-start", "--out", tmp_path / "a.parquet", "--quiet")
     assert streamed.code == 0, streamed

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 from cyclopts import Parameter
 
 from gatewise.cli.app import CellFile, app, load_cell_file
@@ -91,7 +92,7 @@ def backtest_command(
         found = trained.backtest(table, from_start, say=report.say)
     if found.learned:
         print(f"note: {found.learned:.0%} of what is forecast lies in the time that the run has learned from")
-    write_table(found.frame, path)
+    write_table(_as_written(trained, found.frame, path), path)
     figures = finite({"windows": len(found.forecasts.origins), "from_start": from_start, **found.figures})
     write_text(path.with_suffix(".json"), json.dumps(figures, indent=2, allow_nan=False) + "\n")
     caution = f", in a table of which the run has learned from {found.learned:.0%}" if found.learned else ""
@@ -109,6 +110,11 @@ def _read(trained: TrainedForecaster, file: Path, sheet: str | None, say: Any = 
     return read_table(file, (recorded if workbook else "") if sheet is None else sheet, say)
 
 
+def _as_written(trained: TrainedForecaster, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Times as the table has them where they become texts; other files know times."""
+    return trained.written(frame) if path.suffix.lower() == ".csv" else frame
+
+
 def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     """The steps past the end of a table."""
     wanted.refuse_others("sheet")
@@ -116,9 +122,7 @@ def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     trained = load_forecast_run(run.folder)
     table = None if wanted.data is None else _read(trained, wanted.data, wanted.sheet, say)
     frame = trained.predict(table, say)
-    if wanted.out.suffix.lower() == ".csv":
-        frame = trained.written(frame)
-    write_table(frame, wanted.out)
+    write_table(_as_written(trained, frame, wanted.out), wanted.out)
     return f"{trained.extent.horizon} steps after {wanted.data or 'the table it was trained on'}: {wanted.out}"
 
 

@@ -14,6 +14,7 @@ from gatewise.training import Run
 from gatewise.training.checkpoint import read_about
 from gatewise.training.forecast_measure import FORECAST
 from gatewise.training.forecast_run import HORIZON, PREDICTIONS
+from gatewise.training.prepared_table import Recorded
 from gatewise.training.residuals import RESIDUALS, chains_of
 
 _PANELS = 3
@@ -26,7 +27,11 @@ def draw_forecast_run(run: Run) -> None:
     draw_run(run, "standardised")
     if not (run.folder / PREDICTIONS).exists():  # there is no test part
         return
-    predictions = pl.read_csv(run.folder / PREDICTIONS, try_parse_dates=True, infer_schema_length=None)
+    about, _ = read_about(run.weights_file)
+    predictions = pl.read_csv(run.folder / PREDICTIONS, infer_schema_length=None)
+    when = Recorded.from_config(about).schema.time
+    if when is not None:
+        predictions = predictions.with_columns(when.read(predictions[name]).alias(name) for name in ("origin", "time"))
     target = str(predictions["target"][0])
     of_target = predictions.filter(pl.col("target").cast(pl.String) == target)
     if "series" in predictions.columns:
@@ -37,7 +42,7 @@ def draw_forecast_run(run: Run) -> None:
     ordered = of_target.sort("time", "origin")
     residuals = _numbers(ordered, "observed") - _numbers(ordered, "predicted")
     chain = chains_of(pl.read_csv(run.folder / RESIDUALS, infer_schema_length=None), target)[:1]
-    season = int(read_about(run.weights_file)[0]["extent"]["season"])
+    season = int(about["extent"]["season"])
     draw_residuals(residuals, run.folder, target, ordered["time"].to_numpy(), chain, season, "one step")
 
 

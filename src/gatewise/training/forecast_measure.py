@@ -116,11 +116,13 @@ def stamps(table: SeriesTable, ahead: int) -> list[np.ndarray]:
 
 def forecasts_frame(
     forecasts: Forecasts, intervals: Intervals | None, quantiles: Sequence[float], preparation: Preparation,
-    table: SeriesTable,
+    table: SeriesTable, season: int,
 ) -> pl.DataFrame:  # fmt: skip
     """A row for each window, step and target: ``series`` (where there are several), ``origin`` (when the last known
     value was), ``step``, ``time``, ``target``, ``observed``, ``predicted``, ``low``, ``high``, the quantiles and the
     forecasts without learning, in the file's own units. Without time, ``origin`` and ``time`` are rows of the file.
+
+    What is a value of the file, observed or the forecast of naive or seasonal naive, is that value to the last digit.
     """
     decode, (horizon, count, targets) = preparation.decode_targets, forecasts.truth.shape
     when = stamps(table, horizon)
@@ -137,7 +139,38 @@ def forecasts_frame(
     if intervals is not None:
         values["low"], values["high"] = intervals.around(forecasts.predicted)
     values |= {f"q{q:g}": forecasts.predicted[..., place] for place, q in enumerate(quantiles)}
+    rows = _rows_meant(forecasts, season)
     for name, one in (values | dict(forecasts.baselines)).items():
-        columns[name] = decode(one).transpose(1, 0, 2).reshape(-1)
+        decoded = decode(one)
+        if name in rows:
+            own = _values_at(forecasts.origins[:, 0], rows[name], preparation, table)
+            decoded = np.where(preparation.encode_targets(own) == one, own, decoded)
+        columns[name] = decoded.transpose(1, 0, 2).reshape(-1)
     columns["target"] = pl.Series(columns["target"].tolist(), dtype=pl.String)
     return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _rows_meant(forecasts: Forecasts, season: int) -> dict[str, np.ndarray]:
+    """(H, N), the rows of their series whose values these are, where nothing is missing."""
+    last, steps = forecasts.origins[:, 1], np.arange(len(forecasts.truth))[:, None]
+    return {
+        "observed": last + 1 + steps,
+        "naive": last + 0 * steps,
+        "seasonal_naive": last + 1 - season + steps % season,
+    }
+
+
+def _values_at(
+    series: np.ndarray, rows: np.ndarray, preparation: Preparation, table: SeriesTable
+) -> np.ndarray:  # fmt: skip
+    """(H, N, k), the targets in rows (H, N) of series (N,), or the last known before; NaN where nothing is."""
+    columns = [table.columns.index(name) for name in preparation.target_names]
+    found = np.full((*rows.shape, len(columns)), np.nan)
+    for place in np.unique(series):
+        here = series == place
+        own = table.series[place].values[:, columns]
+        if np.isnan(own).any():
+            own = pl.DataFrame(own).fill_nan(None).select(pl.all().forward_fill()).to_numpy()
+        values = own[np.maximum(rows[:, here], 0)]
+        found[:, here] = np.where(rows[:, here, None] < 0, np.nan, values)
+    return found

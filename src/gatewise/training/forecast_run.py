@@ -191,8 +191,8 @@ def _measure(
             found = _forecasts(trained, test, progress)
             told = figures(found, intervals, quantiles, made)
             summary |= told
-            frame = forecasts_frame(_thinned(found), intervals, quantiles, made, prepared.series)
-            write_table(frame, run.folder / PREDICTIONS)
+            frame = forecasts_frame(_thinned(found), intervals, quantiles, made, prepared.series, extent.season)
+            write_table(trained.written(frame), run.folder / PREDICTIONS)
             write_table(horizon_frame(told), run.folder / HORIZON)
             places = found.origins + np.array([0, 1])  # one step ahead
             write_residuals(run, prepared, places, found.truth[0], found.point[0])

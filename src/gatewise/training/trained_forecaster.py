@@ -196,12 +196,13 @@ class TrainedForecaster:
         return pl.DataFrame(columns)
 
     def written(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What :meth:`predict` gave with its times as texts, written as those of the table it was trained on."""
+        """What :meth:`predict` or :meth:`backtest` gave with its times as texts, written as those of the table it was
+        trained on."""
         time = self.recorded.schema.time
         if time is None or len(time.names) != 1:
             return frame
-        name = time.names[0]
-        return frame.with_columns(time.written(frame[name].to_numpy()).alias(name))
+        times = [column for column in frame if column.dtype == pl.Datetime]
+        return frame.with_columns(time.written(column.to_numpy()).alias(column.name) for column in times)
 
     def backtest(
         self, table: Table | None = None, from_start: bool = False, progress: Callable[[int], None] | None = None,
@@ -227,7 +228,7 @@ class TrainedForecaster:
         run = forecast_from_start if from_start else forecast_all
         found = run(self.model, windows, self.extent.season, progress=progress)
         made = prepared.preparation
-        frame = forecasts_frame(found, self.intervals, self.quantiles, made, prepared.series)
+        frame = forecasts_frame(found, self.intervals, self.quantiles, made, prepared.series, self.extent.season)
         learned = 0.0
         if table is not None and self.learned_until is not None:
             learned = float((frame["time"].to_numpy() <= self.learned_until).mean())

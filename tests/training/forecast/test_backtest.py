@@ -71,7 +71,8 @@ def gappy(folder):
     ids=str,
 )
 def test_one_reading_is_the_same_as_reading_from_the_beginning_for_every_origin(trained, tmp_path, chosen):
-    model = trained(gappy(tmp_path), series="site", **chosen)
+    path = gappy(tmp_path)
+    model = trained(path, series="site", **chosen)
     found = model.backtest(from_start=True).forecasts
     encoded = model.recorded.read(model.own_table()).encoded
     assert len(found.origins) == (28 - 3) + (24 - 3)
@@ -92,7 +93,9 @@ def test_one_reading_is_the_same_as_reading_from_the_beginning_for_every_origin(
             elif model.model.anchor == "seasonal":
                 predicted = predicted + seasonal_naive(window, 4, 6).unsqueeze(-1)
         np.testing.assert_allclose(found.predicted[:, n], predicted[:, 0].numpy(), rtol=1e-4, atol=1e-5)
-    plain = model.backtest().forecasts
+    whole = model.backtest()
+    assert set(whole.frame["naive"]) <= set(pl.read_csv(path)["load"])  # values of the file, carried over gaps too
+    plain = whole.forecasts
     assert not np.allclose(plain.predicted, found.predicted, atol=1e-3)  # those have seen 12 steps
     np.testing.assert_array_equal(plain.truth, found.truth)
     for name, values in plain.baselines.items():

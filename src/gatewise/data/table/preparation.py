@@ -252,6 +252,11 @@ class Preparation:
         mean, deviation = (np.array(part)[self.target_places] for part in (self.scale.mean, self.scale.deviation))
         return np.asarray(values, dtype=np.float64) * deviation + mean
 
+    def encode_targets(self, values: np.ndarray) -> np.ndarray:
+        """And back: float64 in the table's own units to float32 in standard deviations, the bits of :meth:`encode`."""
+        mean, deviation = (np.array(part)[self.target_places] for part in (self.scale.mean, self.scale.deviation))
+        return ((values - mean) / deviation).astype(np.float32)
+
     def to_config(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {

@@ -70,6 +70,19 @@ class TimeColumns:
         found = as_written(times, self.form if len(self.names) == 1 and self.form != "parts" else "")
         return found + self.offset if self.offset and found.dtype == pl.String else found
 
+    def read(self, column: pl.Series) -> pl.Series:
+        """The inverse of :meth:`written`, of a column of a CSV: times, dates where all are midnights; as it is where it
+        holds neither.
+
+        >>> TimeColumns(("month",), "%Y-%m").read(pl.Series(["1961-01"])).to_list()
+        [datetime.date(1961, 1, 1)]
+        """
+        own = self.form if len(self.names) == 1 and self.form != "parts" else ""
+        times = as_times(column, own or "%Y-%m-%d %H:%M:%S%.f")[0]
+        if times.null_count() > column.null_count():
+            return column
+        return times.cast(pl.Date) if (times.drop_nulls() == times.drop_nulls().dt.truncate("1d")).all() else times
+
 
 def find_time(table: Table, wanted: str, say: Callable[[str], None]) -> TimeColumns | None:
     """The columns that say when; None where there are none.
