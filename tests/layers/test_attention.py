@@ -164,3 +164,39 @@ def test_a_batch_of_none_has_no_answers():
     assert (context.shape, weights.shape) == ((0, S), (T, 0))
     (gradient,) = torch.autograd.grad(context.sum(), attention.key.weight)
     assert not gradient.any()
+
+
+def test_a_memory_without_gradient_can_be_asked_with_one():
+    attention, query, values = (
+        AdditiveAttention(4, 8, 5).double(),
+        torch.randn(2, 4).double(),
+        torch.randn(9, 2, 8).double(),
+    )
+    with torch.no_grad():
+        memory = attention.memory(values)
+    attention(query, memory)[0].square().sum().backward()
+    found = [attention.query.weight.grad, attention.score.weight.grad]
+    context, _ = as_written(attention, values)(query)
+    wanted = torch.autograd.grad(context.square().sum(), [attention.query.weight, attention.score.weight])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_asking_more_often_than_announced_is_refused():
+    attention, query = AdditiveAttention(4, 8, 5), torch.randn(2, 4)
+    memory = attention.memory(torch.randn(9, 2, 8), times=2)
+    for _ in range(2):
+        attention(query, memory)
+    with pytest.raises(RuntimeError, match="a memory for 2 times was asked once more"):
+        attention(query, memory)
+
+
+def test_large_keys_and_queries_of_opposite_signs_are_no_matter():
+    attention = AdditiveAttention(1, 1, 1)
+    with torch.no_grad():
+        for layer in (attention.query, attention.key, attention.score):
+            layer.weight.fill_(1.0)
+    values = torch.tensor([-52.0, 55.0, 0.0]).reshape(3, 1, 1)
+    _, weights = attention(torch.tensor([[50.0]]), attention.memory(values))
+    wanted = torch.softmax(torch.tanh(torch.tensor([-2.0, 105.0, 50.0])), 0)
+    torch.testing.assert_close(weights[:, 0], wanted)

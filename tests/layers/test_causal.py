@@ -54,3 +54,20 @@ def test_nothing_is_asked_of_an_input_without_gradient():
     causal_relu(x.detach(), kernel, bias, 2).sum().backward()
     assert x.grad is None
     assert kernel.grad is not None
+
+
+def test_the_gradient_may_lie_anyhow_in_memory():
+    given, _ = operands(3, kept=False)
+
+    def gradients(y):
+        turned = y.transpose(0, 1).contiguous()  # whose gradient comes turned too
+        return torch.autograd.grad(turned.square().sum(), given)
+
+    for found, wanted in zip(
+        gradients(causal_relu(*given, 2)), gradients(convolved_by_torch(*given, 2, None)), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_no_step_has_no_output():
+    assert causal_relu(torch.zeros(0, 2, 3), torch.zeros(4, 3, 2), torch.zeros(4), 1).shape == (0, 2, 4)

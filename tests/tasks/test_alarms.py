@@ -72,3 +72,8 @@ def test_a_file_gives_back_the_limit_and_a_malformed_one_is_refused():
             AlarmLimit.from_config(limit.to_config() | change, 3)
     with pytest.raises(UserError, match="alarm limit is malformed"):
         AlarmLimit.from_config({}, 3)
+
+
+def test_what_is_at_the_limit_is_normal():
+    limit = AlarmLimit(0.1, 0.75, 0, 9)
+    assert limit.classes(np.array([[0.25, 0.75], [0.2499, 0.7501]])).tolist() == [0, 1]

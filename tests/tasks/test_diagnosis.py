@@ -97,3 +97,21 @@ def test_where_nothing_is_normal_there_is_no_false_alarm():
     found = diagnose(windows(recordings), numbers("hhh"), recordings, CLASSES, "ok")
     assert found["false_alarm_rate"] is None
     assert found["missed_rate"] == 0.0
+
+
+def test_what_had_begun_before_a_part_was_cut_off_is_no_event():
+    (whole,) = made("oohhhhllho")
+    parts = [whole.part(4, 10), whole.part(4, 10).part(2, 6), whole.part(2, 10), whole.part(0, 4)]
+    assert [tuple(event) for event in events(parts, "ok")] == [
+        (0, "leak", 2, 4), (0, "hot", 4, 5),
+        (1, "leak", 0, 2), (1, "hot", 2, 3),
+        (2, "hot", 0, 4), (2, "leak", 4, 6), (2, "hot", 6, 7),
+        (3, "hot", 2, 4),
+    ]  # fmt: skip
+
+
+def test_an_alarm_does_not_stand_across_recordings():
+    recordings = made("ooo", "ooo")
+    found = diagnose(windows(recordings, window=1), numbers("ohhhoo"), recordings, CLASSES, "ok", in_a_row=3)
+    assert found["false_alarm_rate"] == 0.5
+    assert found["false_alarm_rate_in_a_row"] == 0.0

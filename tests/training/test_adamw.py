@@ -53,3 +53,20 @@ def test_goes_on_from_a_saved_state_and_its_state_is_that_of_pytorch():
     take_steps(first, ours, 3, begin=3)
     take_steps(other, theirs, 3, begin=3)
     assert all(map(torch.equal, ours, theirs))
+
+
+def test_copies_added_groups_and_a_state_that_was_cleared_are_as_with_pytorch():
+    found = []
+    for kind in (AdamW, torch.optim.AdamW):
+        ours, more = weights(), weights()
+        optimizer = made(kind, ours, **({} if kind is AdamW else {"fused": True}))
+        take_steps(optimizer, ours, 3)
+        optimizer.add_param_group({"params": more})
+        take_steps(optimizer, [*ours, *more], 3, begin=3)
+        optimizer.state.clear()
+        take_steps(optimizer, [*ours, *more], 2, begin=6)
+        again = copy.deepcopy(optimizer)
+        copied = [weight for group in again.param_groups for weight in group["params"]]
+        take_steps(again, copied, 2, begin=8)
+        found.append([*ours, *more, *copied])
+    assert all(map(torch.equal, *found))

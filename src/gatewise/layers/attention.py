@@ -61,7 +61,10 @@ class AdditiveAttention(nn.Module):
         return Memory(store, tuple(zip(*(tie.unbind() for tie in ties), strict=True)))  # type: ignore[union-attr]
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        tie = memory.ties[len(memory.store.asked)] if memory.ties else (None, None)
+        asked = len(memory.store.asked)
+        if memory.ties and asked == len(memory.ties):
+            raise RuntimeError(f"a memory for {asked} times was asked once more; make it with memory(values, times)")
+        tie = memory.ties[asked] if memory.ties else (None, None)
         with torch.autocast(query.device.type, enabled=False):
             asking = self.query(query.to(self.query.weight.dtype))
             context, weights = _Ask.apply(asking, self.score.weight[0], *tie, memory.store)  # type: ignore[misc]
@@ -155,7 +158,8 @@ class _Ask(torch.autograd.Function):
             rest, by_row = store.rest(ctx.asking, rows), d_scores[rows].unsqueeze(1)
             d_score -= 2 * torch.bmm(by_row, rest).sum((0, 1))
             d_query[rows] = torch.bmm(by_row, rest.addcmul_(rest, rest, value=-1)).squeeze(1)
-        return d_query * (4 * score), d_score, d_scores, d_context, None
+        tied = d_scores if ctx.needs_input_grad[2] else None, d_context if ctx.needs_input_grad[3] else None
+        return d_query * (4 * score), d_score, *tied, None
 
 
 class _Remember(torch.autograd.Function):

@@ -59,7 +59,7 @@ class _CausalReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:  # type: ignore[override]
         x, kernel, y, kept = ctx.saved_tensors
-        dilation, taps = ctx.dilation, _taps(kernel)
+        dilation, taps, dy = ctx.dilation, _taps(kernel), dy.contiguous()
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         d_taps, d_bias = torch.zeros_like(taps), x.new_zeros(len(kernel))
         for start, end in _slices(y):
@@ -90,5 +90,5 @@ def _rows(values: Tensor, start: int, end: int) -> Tensor:
 
 
 def _slices(y: Tensor) -> Iterator[tuple[int, int]]:
-    steps = max(1, _AT_ONCE // max(1, y[0].numel()))
+    steps = max(1, _AT_ONCE // max(1, y.shape[1] * y.shape[2]))
     return ((start, min(start + steps, len(y))) for start in range(0, len(y), steps))

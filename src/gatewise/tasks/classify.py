@@ -95,15 +95,16 @@ def probabilities(
     """Of the classes, for the examples of these numbers (all if None) in their order: (n, C), rows add up to 1."""
     numbers = np.arange(len(examples)) if numbers is None else np.asarray(numbers)
     groups = groups_in_order(examples.lengths[numbers].tolist(), _AT_ONCE)
-    parts = []
+    found = torch.empty(0)
     with evaluating(model):
         for group in groups:
             batch = examples.batch(numbers[group])
-            parts.append(model(batch.x, batch.lengths).softmax(-1))
+            chances = model(batch.x, batch.lengths).softmax(-1)
+            if not len(found):
+                found = torch.empty(len(numbers), chances.shape[1])
+            found[torch.as_tensor(group)] = chances
             if progress is not None:
                 progress(len(group))
-    found = torch.empty(len(numbers), parts[0].shape[1])
-    found[torch.tensor([place for group in groups for place in group])] = torch.cat(parts)
     return found
 
 

@@ -29,7 +29,7 @@ class Event(NamedTuple):
 
 
 def events(recordings: Sequence[Recording], normal: str) -> Iterator[Event]:
-    """All faults, in the order of their beginnings.
+    """All faults that begin, in order; of one that had begun before a recording was cut off nobody knows since when.
 
     >>> labels = np.array(["ok", "ok", "hot", "hot", "leak", "ok"])
     >>> [tuple(event) for event in events([Recording("a", np.zeros((6, 1)), labels)], "ok")]
@@ -39,7 +39,7 @@ def events(recordings: Sequence[Recording], normal: str) -> Iterator[Event]:
         borders = [0, *one.changes(), len(one)]
         for start, stop in itertools.pairwise(borders):
             label = str(one.labels[start])
-            if label != normal:
+            if label != normal and (start or label != one.before):
                 yield Event(number, label, start, stop)
 
 
@@ -77,13 +77,19 @@ def diagnose(
     }  # fmt: skip
     delays: dict[str, list[tuple[int | None, int | None]]] = {}
     for event in events(recordings, normal):
-        inside = (examples.recordings == event.recording) & (examples.last >= event.start)
-        inside &= examples.last < event.stop
+        inside = _windows_of(event, examples)
         ends = examples.last[inside] - event.start
         both = (_first(faulty[inside], ends, in_a_row), _first(right[inside], ends, in_a_row))
         delays.setdefault(event.label, []).append(both)
     found["faults"] = {name: _of_fault(delays[name]) for name in classes if name in delays}
     return found
+
+
+def _windows_of(event: Event, examples: Examples) -> slice:
+    """Those that end in it; windows stand in the order of their recordings, and in these of their ends."""
+    first, stop = np.searchsorted(examples.recordings, [event.recording, event.recording + 1])
+    ends = examples.last[first:stop]
+    return slice(*(first + np.searchsorted(ends, [event.start, event.stop])).tolist())
 
 
 def _standing(flags: np.ndarray, groups: np.ndarray, in_a_row: int) -> np.ndarray:

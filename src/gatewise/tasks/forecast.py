@@ -70,7 +70,8 @@ class ForecastTask:
         self.batch_size, self._loss, self._seed = batch_size, loss, seed
         self._quantiles = torch.tensor(quantiles)
         self._weights = balance(train).reshape(-1, 1, 1) if balanced else None
-        self._complete = train.encoded.targets_are_complete
+        # Of these parts alone: nothing of the test part, not even whether it has gaps, is to touch a weight's last bit.
+        self._complete = all(windows.targets_are_complete for windows in (train, self.look) if windows is not None)
         self.loss_unit = f"{loss}, standardised"
 
     def batches(self, epoch: int) -> Sequence[Batch]:

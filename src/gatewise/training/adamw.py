@@ -34,6 +34,14 @@ class AdamW(torch.optim.AdamW):
         self._sorted = []
         super().load_state_dict(state_dict)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._sorted = []
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        self._sorted = []
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         gradients = [[p.grad for p in group["params"]] for group in self.param_groups]
@@ -56,8 +64,9 @@ class AdamW(torch.optim.AdamW):
 
     def _sort(self) -> bool:
         """Whether every parameter has the state that the first step makes; sorts them."""
-        if self._sorted:
+        if self._sorted and self.state:
             return True
+        self._sorted = []
         if any(p not in self.state for group in self.param_groups for p in group["params"]):
             return False
         for group in self.param_groups:

@@ -198,3 +198,19 @@ def test_without_pymoo_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(UserError, match=r"pymoo is not installed.*gatewise\[tune\]"):
         positions([], P, D, seed=0)
+
+
+@pytest.mark.parametrize(("dimensions", "steps"), [(1, 39), (2, 5)])
+def test_no_place_is_taken_twice_while_there_are_others(dimensions, steps):
+    def seen_as(place):
+        return tuple(round(value * steps) for value in place)
+
+    for seed in range(3):
+        values, seen = [], []
+        for _ in range(5):
+            places = positions(values, 6, dimensions, seed, seen_as)
+            seen += [seen_as(place) for place in places.tolist()]
+            values.append(((places - 0.9) ** 2).sum(1))
+        later = seen[6:]  # the first six are a Latin hypercube, as it falls
+        assert len(set(later)) == len(later)
+        assert not set(later) & set(seen[:6])

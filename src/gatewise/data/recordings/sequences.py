@@ -21,12 +21,14 @@ class Recording:
         values: (T, d) float64 in the file's units, NaN where it has nothing.
         labels: (T,) text, what is true at each step.
         origin: the file or folder it is of, for messages.
+        before: what was true at the step before the first, of a part that was cut off; "" where it begins.
     """
 
     name: str
     values: np.ndarray
     labels: np.ndarray
     origin: str = ""
+    before: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -47,7 +49,8 @@ class Recording:
 
     def part(self, start: int, stop: int) -> Recording:
         """Some of its steps, without a copy."""
-        return replace(self, values=self.values[start:stop], labels=self.labels[start:stop])
+        before = str(self.labels[start - 1]) if start else self.before
+        return replace(self, values=self.values[start:stop], labels=self.labels[start:stop], before=before)
 
     def with_onset(self, normal: str, rows: int) -> Recording:
         """The same with the label ``normal`` in its first rows.

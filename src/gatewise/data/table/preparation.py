@@ -344,11 +344,6 @@ class Encoded:
         """The targets at any rows, NaN where they are unknown: (..., k) float32."""
         return self.filled.as_observed(rows, self.preparation.target_places)
 
-    @property
-    def targets_are_complete(self) -> bool:
-        """Whether every target of every row is known."""
-        return bool((self.filled.gappy[self.preparation.target_places] < 0).all())
-
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Side by side; copied only where there are several."""

@@ -83,6 +83,8 @@ class Windows:
             found.append(origins if broken is None else np.array(origins)[~broken[origins.start : origins.stop]])
         self._found: list[range | np.ndarray] = found
         self._ends = np.cumsum([len(one) for one in found])
+        self._begins = self._ends - [len(one) for one in found]
+        self._starts = np.asarray(encoded.starts)
 
     def _bounds(self) -> list[range]:
         """The rows of each series in which targets may lie."""
@@ -136,6 +138,15 @@ class Windows:
         )
 
     @property
+    def targets_are_complete(self) -> bool:
+        """Whether every target of the part is known."""
+        missing = self.encoded.filled.touched(self.encoded.preparation.target_places)
+        if missing is None:
+            return True
+        own = zip(self.encoded.starts, self._rows, strict=False)
+        return not any(missing[start + rows.start : start + rows.stop].any() for start, rows in own)
+
+    @property
     def counts(self) -> list[int]:
         """Windows of each series."""
         return list(map(len, self._found))
@@ -147,9 +158,9 @@ class Windows:
 
     def origins_of(self, numbers: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
         """(B, 2) the same of these windows."""
-        rows, starts = self.rows(numbers), np.asarray(self.encoded.starts)
-        places = np.searchsorted(starts[1:], rows, side="right")
-        return np.stack([places, rows - starts[places]], 1)
+        rows = self.rows(numbers)
+        places = np.searchsorted(self._starts[1:], rows, side="right")
+        return np.stack([places, rows - self._starts[places]], 1)
 
     def rows(self, numbers: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
         """(B,) the rows, in all series one after the other, of the last inputs of these windows."""
@@ -160,11 +171,10 @@ class Windows:
             found = self._found[0]
             return numbers + found.start if isinstance(found, range) else found[numbers]
         places = np.searchsorted(self._ends, numbers, side="right")
-        begins = self._ends - [len(one) for one in self._found]
         rows = np.empty_like(numbers)
         for place in np.unique(places):
             here = places == place
-            found, within = self._found[place], numbers[here] - begins[place]
+            found, within = self._found[place], numbers[here] - self._begins[place]
             rows[here] = found.start + within if isinstance(found, range) else found[within]
         return rows
 

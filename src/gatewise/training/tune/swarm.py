@@ -14,7 +14,7 @@ LARGEST_STEP = 0.4
 particles by default, and begins at rest: with pymoo's 0.2 a best place on a border, as of a size that cannot be large
 enough, is out of most particles' reach."""
 
-_MOST_MUTATIONS = 20
+_MOST_MUTATIONS, _MOST_DRAWS = 20, 200
 
 
 def positions(
@@ -41,7 +41,8 @@ def positions(
     draws r1 and r2 again, twenty times at most, and then goes part of the way to the border. The first generation is a
     Latin hypercube (McKay, Beckman and Conover 1979), at rest. All this is pymoo's PSO. Ours is that it begins at rest
     (there all velocities are positive at first), the largest step, and that a particle that would stand where one has
-    been is mutated too, up to twenty times: a trial is too dear to be repeated.
+    been, or another of its generation stands, is mutated too, up to twenty times, and then put anywhere: a trial is too
+    dear to be repeated.
 
     Nothing is remembered from call to call. The swarm is derived from the seed and the values alone, so whoever has
     these, after a kill or in another process, has the same swarm to the last bit.
@@ -84,11 +85,16 @@ def _elsewhere(
     population = need("pymoo.core.population").Population
 
     def moved(problem: Any, particles: Any) -> None:
+        taken = set(been)
         for particle in particles:
-            for _ in range(_MOST_MUTATIONS):
-                if seen_as(particle.X.tolist()) not in been:
+            for attempt in range(_MOST_MUTATIONS + _MOST_DRAWS):
+                if seen_as(particle.X.tolist()) not in taken:
                     break
-                still = population.new(X=particle.X[None])
-                particle.X = mutation(problem, still, random_state=swarm.random_state)[0].X
+                if attempt < _MOST_MUTATIONS:
+                    still = population.new(X=particle.X[None])
+                    particle.X = mutation(problem, still, random_state=swarm.random_state)[0].X
+                else:
+                    particle.X = swarm.random_state.random(len(particle.X))
+            taken.add(seen_as(particle.X.tolist()))
 
     return moved
