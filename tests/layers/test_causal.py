@@ -58,13 +58,14 @@ def test_nothing_is_asked_of_an_input_without_gradient():
 
 def test_the_gradient_may_lie_anyhow_in_memory():
     given, _ = operands(3, kept=False)
+    x, kernel, bias = given
 
     def gradients(y):
         turned = y.transpose(0, 1).contiguous()  # whose gradient comes turned too
         return torch.autograd.grad(turned.square().sum(), given)
 
     for found, wanted in zip(
-        gradients(causal_relu(*given, 2)), gradients(convolved_by_torch(*given, 2, None)), strict=True
+        gradients(causal_relu(x, kernel, bias, 2)), gradients(convolved_by_torch(x, kernel, bias, 2, None)), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 

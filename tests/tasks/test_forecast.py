@@ -93,6 +93,26 @@ def test_the_loss_of_targets_that_are_all_known(loss, balanced):
     assert found.item() == pytest.approx(wanted, rel=1e-5)
 
 
+def test_gaps_in_the_test_part_leave_every_bit_of_the_loss_as_it_is():
+    values, found = np.random.default_rng(3).standard_normal((60, 2)).cumsum(0), []
+    for gap in (False, True):
+        given = values.copy()
+        given[-5:, 1] = np.nan if gap else given[-5:, 1]
+        series = Series("", given, None, np.arange(2, 62))
+        table = SeriesTable("made up", ("a", "b"), ("a", "b"), (series,), None)
+        made = Preparation.fitted(table, Roles(("a", "b"), ("a", "b")), Split.parse("0.6,0.2,0.2"), "mask").encode(
+            table
+        )
+        train, look, test = (Windows(made, 4, 3, part) for part in ("train", "validation", "test"))
+        assert [windows.targets_are_complete for windows in (train, look, test)] == [True, True, not gap]
+        task = ForecastTask(train, look, 8, balanced=True)
+        batch = train.batch(range(8))
+        predicted = batch.history[-1:, ..., None].expand(3, -1, -1, -1).clone().requires_grad_()
+        loss = task.error(predicted, batch.targets)
+        found.append((loss, *torch.autograd.grad(loss, predicted)))
+    assert all(map(torch.equal, *found))
+
+
 def test_steps_weigh_by_what_is_expected_of_them(encoded):
     windows = Windows(encoded, 4, 5, "train")
     batch = windows.batch(range(len(windows)))
