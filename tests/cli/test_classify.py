@@ -161,7 +161,7 @@ def test_mistakes_are_answered_in_one_line(gatewise_, run, plant, tmp_path):
         ((*train, source), f"{source}: where are the labels? give --label-from"),
         (("predict", folder, "--out", table), f"predict {folder}: name the recordings to classify"),
         (("predict", folder, test, "--out", out.with_suffix(".doc")), f"--out {out.with_suffix('.doc')}: want a name"),
-        (("predict", folder, wide, "--out", table), f"{wide}, line 3: {folder} learned from recordings of 2 channels"),
+        (("predict", folder, wide, "--out", table), f"{wide}, line 3: the classifier learned from recordings of 2"),
         (("predict", folder, test, "--frames", 3, "--out", table), "--frames: a run of this task has no use"),
     ):
         answer = gatewise_(*arguments, *((*SMALL, "--out", out) if arguments[0] == "train" else ()))
