@@ -109,6 +109,6 @@ def test_a_folder_left_with_nothing_but_its_lock_can_be_used(text, tmp_path, mon
 def test_a_file_name_that_cannot_be_recorded_is_refused_before_anything_is_made(tmp_path):
     file = tmp_path / os.fsdecode(b"\xff.txt")
     file.write_text("the quick brown fox " * 40)
-    with pytest.raises(UserError, match="rename the file"):
+    with pytest.raises(UserError, match="rename it"):
         train_text(Source(file), text_settings(**SMALL), tmp_path / "run")
     assert not (tmp_path / "run").exists()
