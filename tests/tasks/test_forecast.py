@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from gatewise.data.table.preparation import Encoded, Preparation, Roles
+from gatewise.data.table.encoded import Encoded
+from gatewise.data.table.preparation import Preparation, Roles
 from gatewise.data.table.series_table import Series, SeriesTable
 from gatewise.data.table.split import Split
 from gatewise.data.table.windows import Batch, Windows

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise.data import Schema, Table
-from gatewise.data.table.preparation import Encoded, Preparation, Roles
+from gatewise.data.table.encoded import Encoded
+from gatewise.data.table.preparation import Preparation, Roles
 from gatewise.data.table.schema import once
 from gatewise.data.table.series_table import SeriesTable, first_of
 from gatewise.errors import UserError, nearest

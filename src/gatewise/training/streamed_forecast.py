@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.data.table.preparation import Encoded, Preparation
+from gatewise.data.table.encoded import Encoded
+from gatewise.data.table.preparation import Preparation
 from gatewise.data.table.windows import Batch, Windows
 from gatewise.errors import UserError
 from gatewise.layers.forecasting import Anchored, Direct

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.data.table.preparation import Encoded
+from gatewise.data.table.encoded import Encoded
 from gatewise.errors import UserError, nearest
 
 PARTS = ("train", "validation", "test", "all")
