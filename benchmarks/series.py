@@ -133,6 +133,9 @@ def _of_classes(tree: dict[str, Any]) -> dict[str, Any]:
     decided = {"": tree.get("most_probable", tree), **({"limit: ": tree} if "most_probable" in tree else {})}
     for rule, one in decided.items():
         figures |= {rule + key: one.get(key) for key in ("accuracy", "macro_f1", "false_alarm_rate")}
+        delays = [fault["delay"] for fault in one.get("faults", {}).values() if fault["delay"] is not None]
+        if delays:
+            figures[f"{rule}steps to the alarm"] = sum(delays) / len(delays)
         if "without" in one:
             figures[f"{rule}macro_f1 without {','.join(one['without']['classes'])}"] = one["without"]["macro_f1"]
     return figures

@@ -114,6 +114,21 @@ def test_gaps_in_the_test_part_leave_every_bit_of_the_loss_as_it_is():
     assert all(map(torch.equal, *found))
 
 
+@pytest.mark.parametrize(
+    ("row", "complete"), [(20, [False, True, True]), (40, [True, False, True]), (57, [True, True, False])]
+)
+def test_a_gap_counts_in_the_part_in_which_it_is(row, complete):
+    values = np.random.default_rng(3).standard_normal((60, 1)).cumsum(0)
+    values[row] = np.nan
+    table = SeriesTable("made up", ("a",), ("a",), (Series("", values, None, np.arange(2, 62)),), None)
+    made = Preparation.fitted(table, Roles(("a",), ("a",)), Split.parse("0.6,0.2,0.2"), "mask").encode(table)
+    train, look, test = (Windows(made, 4, 3, part) for part in ("train", "validation", "test"))
+    assert [windows.targets_are_complete for windows in (train, look, test)] == complete
+    batch = look.batch(range(len(look)))
+    wanted = by_hand("mse", (), batch.history[-1:, ..., None].expand(3, -1, -1, -1).numpy(), batch.targets.numpy())
+    assert ForecastTask(train, look, 8).held_out(Guess(3))["loss"] == pytest.approx(wanted, rel=1e-5)
+
+
 def test_steps_weigh_by_what_is_expected_of_them(encoded):
     windows = Windows(encoded, 4, 5, "train")
     batch = windows.batch(range(len(windows)))

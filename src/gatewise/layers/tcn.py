@@ -52,6 +52,7 @@ class TCN(nn.Module):
     """Blocks over blocks, each of twice the dilation: 1, 2, 4, ... (Bai, Kolter and Koltun 2018, arXiv:1803.01271).
 
     An output sees its own step and the :attr:`receptive_field` − 1 before it: 1 + 2 (κ − 1) (2^levels − 1) in all.
+    It can be differentiated once: a second derivative is refused, as are the transforms of ``torch.func``.
 
     Args:
         input_size: features of the input, I.
