@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from gatewise.cli import classify
 from gatewise.tasks import class_baselines
 
 TINY = ("--hidden", 5, "--batch", 8, "--evaluations", 2, "--threads", 1, "--engine", "eager", "--members", 1)
@@ -168,3 +169,13 @@ def test_mistakes_are_answered_in_one_line(gatewise_, run, plant, tmp_path):
         assert answer.refusal.startswith(f"gatewise: {message}"), (arguments, answer)
     assert not out.exists()
     assert not table.exists()
+
+
+@pytest.mark.parametrize(("standing", "noted"), [(0.67, True), (0.02, False), (None, False)])
+def test_delays_beside_standing_alarms_are_said_to_tell_little(capsys, standing, noted):
+    fault = {"detected": 1.0, "events": 2, "delay": 3.0}
+    rates = {"false_alarm_rate": 0.7, "false_alarm_rate_in_a_row": standing, "missed_rate": 0.1}
+    classify._tell_diagnosis({"in_a_row": 3, "faults": {"hot": fault}, **rates}, True)
+    said = capsys.readouterr().out
+    assert "2 of 2 faults noticed, 3 steps after the onset" in said
+    assert ("an alarm stands at 67% of normal operation too" in said) == noted

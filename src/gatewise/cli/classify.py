@@ -57,6 +57,10 @@ def train_classify(
     return RecordingsSource(data, test), settings_from(ClassifySettings, chosen)
 
 
+_OFTEN = 0.1
+"""Share of normal operation with an alarm above which delays say little."""
+
+
 def _predict(run: Run, wanted: Wanted, say: Callable[[str], None]) -> str:
     """The class of every recording or window."""
     wanted.refuse_others("sheet")
@@ -147,6 +151,12 @@ def _tell_diagnosis(test: Mapping[str, Any], windows: bool) -> None:
         f"an alarm is {row} windows in a row: {noticed:.0f} of {sum(fault['events'] for fault in faults)} faults "
         f"noticed{mean}; a fault is named where all {row} say the right one"
     )
+    standing = test["false_alarm_rate_in_a_row"]
+    if standing is not None and standing > _OFTEN:
+        print(
+            f"note: an alarm stands at {standing:.0%} of normal operation too, so that a fault is noticed, and how "
+            "soon, says little; --false-alarms sets a limit"
+        )
 
 
 ENDINGS["classify"] = Ending(
