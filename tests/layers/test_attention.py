@@ -6,7 +6,8 @@ import weakref
 import pytest
 import torch
 
-from gatewise.layers import attention as module
+from gatewise.engines import additive
+from gatewise.errors import UserError
 from gatewise.layers.attention import AdditiveAttention
 
 T, B, Q, S, A, TIMES = 7, 5, 3, 4, 6, 3
@@ -56,9 +57,9 @@ def differentiated(attention, query, values, found):
     return torch.autograd.grad(parts, [query, values, *attention.parameters()], retain_graph=True)
 
 
-def operands(of_queries=1.0, of_keys=1.0):
+def operands(of_queries=1.0, of_keys=1.0, engine="auto"):
     torch.manual_seed(3)
-    attention = AdditiveAttention(Q, S, A).double()
+    attention = AdditiveAttention(Q, S, A, engine).double()
     with torch.no_grad():
         attention.query.weight.mul_(of_queries)
         attention.key.weight.mul_(of_keys)
@@ -66,13 +67,20 @@ def operands(of_queries=1.0, of_keys=1.0):
     return attention, *(one.requires_grad_() for one in drawn)
 
 
-@pytest.mark.parametrize("at_once", [1, 2 * T * A, 1 << 17], ids=["a row", "two rows", "all rows"])
+WAYS = [("auto", 1 << 17), ("eager", 1), ("eager", 2 * T * A), ("eager", 1 << 17)]
+NAMES = ["compiled where it can be", "a row at once", "two rows", "all rows"]
+
+
+@pytest.mark.parametrize(("engine", "at_once"), WAYS, ids=NAMES)
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (900.0, 1.0), (1.0, 900.0)], ids=["small", "queries", "keys"])
-def test_is_bahdanaus_with_every_gradient(scales, at_once, monkeypatch):
-    monkeypatch.setattr(module, "_AT_ONCE", at_once)
-    attention, query, values = operands(*scales)
+def test_is_bahdanaus_with_every_gradient(scales, engine, at_once, monkeypatch):
+    monkeypatch.setattr(additive, "_AT_ONCE", at_once)
+    attention, query, values = operands(*scales, engine=engine)
     memory = attention.memory(values, TIMES)
-    large = attention.query(query).abs().max() > 400, memory.store.keys.abs().max() > 400  # where e^{2x} is infinite
+    large = (
+        attention.query(query).abs().max() > 400,
+        memory.store.sums.keys.abs().max() > 400,
+    )  # where e^{2x} is infinite
     assert large == tuple(scale > 1 for scale in scales)
     found = asked_in_turn(attention, query, values, lambda state: attention(state, memory))
     wanted = asked_in_turn(attention, query, values, as_written(attention, values))
@@ -84,8 +92,9 @@ def test_is_bahdanaus_with_every_gradient(scales, at_once, monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(gradients, again, strict=True))
 
 
-def test_gradients_are_those_of_finite_differences():
-    attention, query, values = operands()
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_gradients_are_those_of_finite_differences(engine):
+    attention, query, values = operands(engine=engine)
 
     def asked(query, values, *weights):
         memory = attention.memory(values, TIMES)
@@ -111,8 +120,9 @@ def test_asking_less_often_than_announced_is_no_matter():
     )
 
 
-def test_in_float32_it_is_as_close_as_a_tanh():
-    attention, query, values = operands(5.0, 5.0)
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_in_float32_it_is_as_close_as_a_tanh(engine):
+    attention, query, values = operands(5.0, 5.0, engine)
     wanted, _ = attention(query, attention.memory(values))
     attention = attention.float()
     found, _ = attention(query.detach().float(), attention.memory(values.detach().float()))
@@ -200,3 +210,8 @@ def test_large_keys_and_queries_of_opposite_signs_are_no_matter():
     _, weights = attention(torch.tensor([[50.0]]), attention.memory(values))
     wanted = torch.softmax(torch.tanh(torch.tensor([-2.0, 105.0, 50.0])), 0)
     torch.testing.assert_close(weights[:, 0], wanted)
+
+
+def test_an_engine_that_does_not_exist_is_refused():
+    with pytest.raises(UserError, match="no engine is called 'natve'"):
+        AdditiveAttention(4, 8, 5, "natve")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_AT_ONCE = 1 << 17
-"""Numbers of so many rows as are worked on together: they stay in the cache from one operation to the next."""
-
-_MOST = 40.0
-"""Up to here e^{2x} is a number of float32 and so is the product of two of them, or what overflows is as good as ∞."""
+from gatewise.engines import check_engine
+from gatewise.engines.additive import Asking, Sums
+from gatewise.engines.native.additive import sums_of
 
 
 class AdditiveAttention(nn.Module):
@@ -30,6 +27,8 @@ class AdditiveAttention(nn.Module):
         query_size: of a state s, Q.
         value_size: of what is asked for, h_j, S.
         size: of what both are projected to, A.
+        engine: "auto" and "native" take the compiled sums where they can be had; with any other name PyTorch's
+            operations do all.
 
     Shapes:
         ``attention(query, memory) -> (context, weights)``: query (B, Q), memory of values (T, B, S), context (B, S),
@@ -43,8 +42,10 @@ class AdditiveAttention(nn.Module):
         (torch.Size([2, 4]), 1.0)
     """
 
-    def __init__(self, query_size: int, value_size: int, size: int) -> None:
+    def __init__(self, query_size: int, value_size: int, size: int, engine: str = "auto") -> None:
         super().__init__()
+        check_engine(engine)
+        self.engine = engine
         self.query = nn.Linear(query_size, size, bias=False)
         self.key = nn.Linear(value_size, size, bias=False)
         self.score = nn.Linear(size, 1, bias=False)
@@ -54,7 +55,8 @@ class AdditiveAttention(nn.Module):
         values = values.transpose(0, 1).to(self.key.weight.dtype).contiguous()
         with torch.autocast(values.device.type, enabled=False):
             keys, score = self.key(values), self.score.weight[0]
-        store = _Store(keys.detach(), values.detach())
+        sums = sums_of if self.engine in ("auto", "native") else Sums
+        store = _Store(sums(keys.detach(), values.detach()))
         if not (torch.is_grad_enabled() and keys.requires_grad):
             return Memory(store, ())
         ties = _Remember.apply(keys, values, score.detach(), store, times)
@@ -85,46 +87,15 @@ class Memory:
     ties: tuple[tuple[Tensor, Tensor], ...]
 
 
-Asking = tuple[bool, Tensor]
-"""Of q = W s: (True, e^{2q}), or, where that may be more than a number can be, (False, q); (B, 1, A)."""
-
-
 @dataclass
 class _Store:
-    """Keys k = U h (B, T, A) and values (B, T, S); of each time that was asked q = W s and α (B, T).
+    """The sums over keys k = U h (B, T, A) and values h (B, T, S); of each time that was asked q = W s and α (B, T).
 
     It must hold nothing that a gradient flows through: the graph holds it, and neither would ever be freed.
     """
 
-    keys: Tensor
-    values: Tensor
+    sums: Sums
     asked: list[tuple[Asking, Tensor]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._one = self.keys.new_ones(())
-        self._grown = (2 * self.keys).exp_() if _is_small(self.keys) else None
-
-    def groups(self) -> Iterator[slice]:
-        """The rows of the batch, as many together as there is room for in the cache."""
-        rows = max(1, _AT_ONCE // self.keys.shape[1:].numel())
-        return (slice(start, start + rows) for start in range(0, len(self.keys), rows))
-
-    def asking(self, query: Tensor) -> Asking:
-        query = query.detach().unsqueeze(1)
-        if self._grown is None or not _is_small(query):
-            return False, query
-        return True, (2 * query).exp_()
-
-    def rest(self, asking: Asking, rows: slice) -> Tensor:
-        """r = (1 − tanh(k + q)) / 2 = 1 / (1 + e^{2k} e^{2q}), (rows, T, A)."""
-        grown, query = asking
-        if grown and self._grown is not None:
-            return torch.addcmul(self._one, self._grown[rows], query[rows]).reciprocal_()
-        return torch.sigmoid(-2 * (self.keys[rows] + query[rows]))
-
-
-def _is_small(values: Tensor) -> bool:
-    return not values.numel() or bool(values.abs().amax() <= _MOST)
 
 
 class _Ask(torch.autograd.Function):
@@ -134,32 +105,23 @@ class _Ask(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, score: Tensor, tie: Tensor | None, context_tie: Tensor | None, store: _Store
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        asking, scores = store.asking(query), query.new_empty(store.keys.shape[:2])
-        for rows in store.groups():
-            torch.matmul(store.rest(asking, rows), score, out=scores[rows])
-        weights = torch.softmax(scores * -2, 1)
+        asking = store.sums.asking(query.detach())
+        weights = torch.softmax(store.sums.by_unit(asking, score) * -2, 1)
         if tie is not None:
             store.asked.append((asking, weights.detach()))
         ctx.save_for_backward(score, weights)
         ctx.store, ctx.asking = store, asking
-        return torch.bmm(weights.unsqueeze(1), store.values).squeeze(1), weights
+        return store.sums.context(weights), weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_context: Tensor, d_weights: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (score, weights), store = ctx.saved_tensors, ctx.store
-        products = torch.empty_like(weights)
-        for values, one, product in zip(store.values, d_context, products, strict=True):
-            torch.mv(values, one, out=product)
-        d_weights = d_weights + products
+        d_weights = d_weights + store.sums.products(d_context)
         d_scores = weights * (d_weights - (weights * d_weights).sum(1, keepdim=True))
-        d_query, d_score = score.new_empty(len(weights), len(score)), torch.zeros_like(score)
-        for rows in store.groups():
-            rest, by_row = store.rest(ctx.asking, rows), d_scores[rows].unsqueeze(1)
-            d_score -= 2 * torch.bmm(by_row, rest).sum((0, 1))
-            d_query[rows] = torch.bmm(by_row, rest.addcmul_(rest, rest, value=-1)).squeeze(1)
+        of_slope, of_rest = store.sums.by_time(ctx.asking, d_scores)
         tied = d_scores if ctx.needs_input_grad[2] else None, d_context if ctx.needs_input_grad[3] else None
-        return d_query * (4 * score), d_score, *tied, None
+        return of_slope * (4 * score), of_rest.sum(0) * -2, *tied, None
 
 
 class _Remember(torch.autograd.Function):
@@ -178,12 +140,8 @@ class _Remember(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_scores: Tensor, d_contexts: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (score,), store = ctx.saved_tensors, ctx.store
-        d_keys, d_values, times = torch.zeros_like(store.keys), torch.empty_like(store.values), len(store.asked)
-        for rows in store.groups():
-            into = d_keys[rows]
-            for (asking, _), d_score in zip(store.asked, d_scores, strict=False):
-                rest = store.rest(asking, rows)
-                into.addcmul_(rest.addcmul_(rest, rest, value=-1), d_score[rows].unsqueeze(-1))
+        d_values, times = torch.empty_like(store.sums.values), len(store.asked)
+        d_keys = store.sums.by_query([asking for asking, _ in store.asked], d_scores)
         for row, d_row in enumerate(d_values):
             weights = torch.stack([weights[row] for _, weights in store.asked])
             torch.mm(weights.t(), d_contexts[:times, row], out=d_row)

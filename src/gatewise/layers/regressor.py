@@ -99,7 +99,7 @@ class Regressor(nn.Module):
         self.layers = recurrent(cell, width, hidden_size, num_layers, dropout, bidirectional, **options)
         size = self.layers.output_size
         if model == "attention":
-            self.attention = AdditiveAttention(size, size, size)
+            self.attention = AdditiveAttention(size, size, size, options.get("engine", "auto"))
         elif model == "tpa":
             self.patterns = TemporalPatternAttention(size, lookback - 1, _FILTERS)
         self.dropout = nn.Dropout(dropout)

@@ -71,7 +71,7 @@ class AttentionSeq2Seq(ForecastingModel):
         self.decoder = recurrent(cell, fed + read, *network, **options)
         self.bridge = Bridge(self.encoder, self.decoder)
         asked = self.decoder.shapes[-1].state_sizes[0]
-        self.attention = AdditiveAttention(asked, read, attention_size or asked)
+        self.attention = AdditiveAttention(asked, read, attention_size or asked, options.get("engine", "auto"))
         self.dropout = nn.Dropout(dropout)
         said = self.decoder.output_size + read + sizes.target_size
         self.head = nn.Linear(said, sizes.target_size * sizes.outputs)
