@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gatewise
-from gatewise import CELLS, Cell, Recurrent, UserError
+from gatewise import CELLS, Cell, Recurrent, UserError, zoneout
 from gatewise.cells import connections, resolve
 
 
@@ -69,6 +69,9 @@ def step_of_one_gate(self, x, u, h):
         ({"states": ("h", "h")}, "names something twice"),
         ({"vectors": "v"}, "vectors = 'v'; write a tuple of names"),
         ({"vectors": {"two words": 1.0}}, "write a tuple of names"),
+        ({"diagonal": 1.0}, "diagonal = 1.0; write the lowest and the highest"),
+        ({"diagonal": (1.0, 0.0)}, "diagonal = (1.0, 0.0); write the lowest and the highest"),
+        ({"diagonal": (0.0, float("inf"))}, "write the lowest and the highest"),
     ],
     ids=repr,
 )
@@ -192,3 +195,18 @@ def test_a_cell_is_found_by_name_class_and_instance():
     assert type(resolve("gru")) is type(resolve(CELLS["gru"])) is CELLS["gru"]
     instance = CELLS["gru"]()
     assert resolve(instance) is instance
+
+
+@pytest.mark.parametrize("cell", ["indrnn", zoneout("indrnn", 0.1)], ids=["plain", "transformed"])
+def test_diagonal_weights_are_drawn_from_the_range_of_their_cell(cell):
+    torch.manual_seed(0)
+    layer = Recurrent(cell, 3, 1000)
+    for _ in range(2):
+        diagonal, weight = layer.get_parameter("weight_diag_l0"), layer.get_parameter("weight_ih_l0")
+        assert 0 <= diagonal.min() < 0.01
+        assert 0.99 < diagonal.max() <= 1
+        assert abs(diagonal.mean().item() - 0.5) < 0.05
+        assert weight.abs().max() <= 1000**-0.5
+        layer.reset_parameters()
+    peepholes = Recurrent("lstm-peephole", 3, 1000).get_parameter("weight_diag_l0")
+    assert peepholes.abs().max() <= 1000**-0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Cell(ABC):
             to the initial value (None: drawn).
         masks: the random masks, by name; drawn while training, their mean otherwise.
         biased: whether W x and U h have their biases; False where the equations make them useless.
+        diagonal: (low, high), the range that the diagonal weights are drawn from; None draws them like the others.
         name: what messages and run folders call the cell; the class's name unless registered.
         paper: where the equations come from; ``explain`` prints it below the docstring's first line.
 
@@ -75,6 +77,7 @@ class Cell(ABC):
     vectors: ClassVar[tuple[str, ...] | Mapping[str, float | None]] = ()
     masks: ClassVar[Mapping[str, Mask]] = {}
     biased: ClassVar[bool] = True
+    diagonal: ClassVar[tuple[float, float] | None] = None
     name: ClassVar[str] = "Cell"
     paper: ClassVar[str] = ""
 
@@ -84,6 +87,7 @@ class Cell(ABC):
             cls.name = cls.__name__
         for label in ("gates", "states", "vectors"):
             _check_names(cls, label, getattr(cls, label))
+        _check_range(cls)
 
     @abstractmethod
     def step(self, *args: Any, **kwargs: Any) -> Any:
@@ -116,6 +120,15 @@ def _check_names(cls: type[Cell], label: str, names: Any) -> None:
         raise UserError(f"cell '{cls.name}': 'diag', 'vector', 'mask' have a meaning of their own; rename that gate")
     if label == "states" and not names:
         raise UserError(f"cell '{cls.name}': states is empty; a recurrent cell has at least one state")
+
+
+def _check_range(cls: type[Cell]) -> None:
+    match cls.diagonal:
+        case None:
+            return
+        case (int() | float() as low, int() | float() as high) if math.isfinite(low) and low <= high < math.inf:
+            return
+    raise UserError(f"cell '{cls.name}': diagonal = {cls.diagonal!r}; write the lowest and the highest, such as (0, 1)")
 
 
 class Named:

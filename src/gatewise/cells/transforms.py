@@ -23,7 +23,7 @@ class Transform(Cell):
         self.inner = inner
         self._set(
             gates=inner.gates, states=inner.states, vectors=_with_values(inner), masks=inner.masks, biased=inner.biased,
-            name=f"{inner.name}+{suffix}", paper=inner.paper,
+            diagonal=inner.diagonal, name=f"{inner.name}+{suffix}", paper=inner.paper,
         )  # fmt: skip
 
     @property

@@ -118,10 +118,16 @@ class CellLayer(nn.Module):
             if name.startswith(INITIAL):
                 nn.init.zeros_(weight)
                 continue
-            bound = self._bound(name, layer)
-            nn.init.uniform_(weight, -bound, bound)
+            nn.init.uniform_(weight, *self._range(name, layer))
             if name.startswith("vector_l"):
                 self._set_vectors(layer, weight)
+
+    def _range(self, name: str, layer: LayerShape) -> tuple[float, float]:
+        """The ends of the interval that a weight is drawn from."""
+        if name.startswith("weight_diag") and layer.cell.diagonal is not None:
+            return layer.cell.diagonal
+        bound = self._bound(name, layer)
+        return -bound, bound
 
     @abstractmethod
     def _bound(self, name: str, layer: LayerShape) -> float:

@@ -79,7 +79,8 @@ class Recurrent(CellLayer):
         ``weight_ih_l{k}``, ``weight_hh_l{k}``, ``bias_ih_l{k}``, ``bias_hh_l{k}``, ``weight_hr_l{k}``, each with
         ``_reverse`` for the second direction: names, shapes and order as in ``torch.nn``, with rows for those gates
         alone that have the connection; then ``weight_diag_l{k}`` (diagonal gates, H) and ``vector_l{k}`` (vectors,
-        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value apart; then ``initial_<state>_l{k}``.
+        H). Drawn from U(-1/sqrt(H), 1/sqrt(H)), vectors with an initial value and diagonal weights with
+        a range of their own apart; then ``initial_<state>_l{k}``.
 
     Raises:
         ValueError, TypeError, RuntimeError: as torch.nn does, with its messages.
