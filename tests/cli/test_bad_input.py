@@ -90,6 +90,7 @@ BAD = {
     "negative batch": ((*TRAIN, "--batch", -1), "--batch -1"),
     "negative steps": ((*TRAIN, "--steps", -1), "--steps -1"),
     "negative layers": ((*TRAIN, "--layers", -1), "--layers -1"),
+    "negative share": ((*TRAIN, "--zoneout", -0.1), "--zoneout -0.1: want a share, at least 0 and below 1"),
     "negative lr": ((*TRAIN, "--lr", -1), "--lr -1"),
     "lr of NaN": ((*TRAIN, "--lr", "nan"), "--lr nan"),
     "all held out": ((*TRAIN, "--heldout", 1), "--heldout 1"),
@@ -108,6 +109,14 @@ BAD = {
     "vocabulary of one": ((*TRAIN, "--vocabulary", 1), "vocabulary of 1"),
     "vocabulary of bytes": ((*TRAIN, "--vocabulary", 9, "--tokens", "byte"), "256 bytes"),
     "unknown option": ((*TRAIN, "--hiden", 5), "--hiden"),
+    "a second direction": ((*TRAIN, "--bidirectional"), "would see the tokens that are to be predicted; leave it out"),
+    "a second direction of frames": (("train", "frames", "--bidirectional"), "see the frames that are to be predicted"),
+    "a second direction of a decoder": (
+        ("train", "autoencode", "good.txt", "--bidirectional=yes"), "a second direction would see what the decoder",
+    ),
+    "a second direction where it is called otherwise": (
+        ("train", "classify", "--bidirectional"), "Did you mean --directions?",
+    ),
     "two files": (("train", "text", "good.txt", "good.txt"), "good.txt"),
     "option without a value": ((*TRAIN, "--hidden"), "--hidden requires an argument"),
     "seed too large": ((*TRAIN, "--seed", 10**30), "--seed"),

@@ -168,7 +168,7 @@ def test_frames_are_reduced_as_those_that_were_learned_from(gatewise_, videos, t
         ({"digits": 10}, "--digits 10: too large; give at most 9"),
         ({"precision": "bf16"}, "--precision bf16: want float32"),
         ({"cell": "gru-befor"}, "no cell is called 'gru-befor': did you mean 'gru-before'?"),
-        ({"heldout": 0}, "--heldout 0: want a number above 0"),
+        ({"heldout": 0}, "--heldout 0: want a share, above 0 and below 1"),
     ],
     ids=str,
 )

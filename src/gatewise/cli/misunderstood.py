@@ -6,13 +6,20 @@ import os
 import re
 from pathlib import Path
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
 
 _TASKS_OF = {
     ".npy": ("autoencode", "frames"),
     **dict.fromkeys((".csv", ".tsv", ".parquet", ".xlsx", ".ods"), ("forecast", "regress", "classify")),
 }
 """Tasks that take a file, by its suffix; of any other it is text."""
+
+_TO_PREDICT = {
+    **dict.fromkeys(("train text", "compare text", "tune text"), "the tokens that are to be predicted"),
+    **dict.fromkeys(("train autoencode", "tune autoencode"), "what the decoder is to write"),
+    **dict.fromkeys(("train frames", "tune frames"), "the frames that are to be predicted"),
+}
+"""What a second direction would see, by the command."""
 
 
 def said_of(error: CycloptsError) -> str:
@@ -23,7 +30,18 @@ def said_of(error: CycloptsError) -> str:
         told = re.sub(r'^Command ".*?" parameter (\S+) requires an argument', r"\1 is missing", told)
     if isinstance(error, UnknownCommandError):
         told = _file_for_a_task(error, command) or told
+    if isinstance(error, UnknownOptionError):
+        told = _second_direction(error, command) or told
     return f"{told} (`{command} --help` shows how)"
+
+
+def _second_direction(error: UnknownOptionError, command: str) -> str | None:
+    """Why a model that writes has no second direction; None where that was not asked for."""
+    option = (error.token.keyword or error.token.value).partition("=")[0]
+    seen = _TO_PREDICT.get(command.removeprefix("gatewise "))
+    if option != "--bidirectional" or seen is None:
+        return None
+    return f"{option}: a second direction would see {seen}; leave it out"
 
 
 def _file_for_a_task(error: UnknownCommandError, command: str) -> str | None:

@@ -210,13 +210,14 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise UserError(f"{option} {value}: {hint}")
     if isinstance(value, str | bool) or (rules.apart is not None and value == rules.apart):
         return
-    if not math.isfinite(value) or value < 0 or (rules.positive and value == 0):
+    too_little = not math.isfinite(value) or value < 0 or (rules.positive and value == 0)
+    if rules.share and (too_little or value >= 1):
+        raise UserError(f"{option} {value}: want a share, {'above' if rules.positive else 'at least'} 0 and below 1")
+    if too_little:
         raise UserError(f"{option} {value}: want a number {'above' if rules.positive else 'of at least'} 0")
     most = rules.most if rules.most is not None else _MOST_INTEGER if isinstance(value, int) else _MOST_FLOAT
     if value > most:
         raise UserError(f"{option} {value}: too large; give at most {most:,}")
-    if rules.share and value >= 1:
-        raise UserError(f"{option} {value}: want a share, at least 0 and below 1")
 
 
 def listed(cell: str | None, hidden: int | str | None) -> int | None:
