@@ -81,7 +81,10 @@ def test_mistakes_are_answered_in_one_line(refused, run, pictures, trained, tmp_
     for arguments, message in (
         (("train", "frames", tmp_path / "nowhere"), f"{tmp_path / 'nowhere'}: does not exist"),
         (("train", "frames", tmp_path / "empty"), f"{tmp_path / 'empty'}: no frames in it"),
-        (("train", "frames", pictures, "--inputs", 30), f"{pictures.name}: 40 frames, but 80 are needed, 40 to learn"),
+        (
+            ("train", "frames", pictures, "--inputs", 30),
+            f"the video '{pictures.name}' has 40 frames, but 80 are needed, 40",
+        ),
         (("train", "frames", "--cell", "grru"), "no cell is called 'grru': did you mean 'gru'?"),
         (("train", "frames", "--kernel", 2), "--kernel: kernel_size 2: an even kernel has no middle"),
         (("train", "frames", pictures, "--digits", 3), "--digits is of moving digits, and videos are given: leave it"),

@@ -301,7 +301,11 @@ def test_of_a_single_video_the_end_is_held_out():
 
 
 def test_videos_that_are_too_short_are_named():
-    with pytest.raises(UserError, match=r"^b: 19 frames, but 20 are needed \(those given and those to predict\)"):
+    with pytest.raises(
+        UserError, match=r"^the video 'b' has 19 frames, but 20 are needed \(those given and those to predict\)"
+    ):
         split_clips([clip("a", 20), clip("b", 19)], 0.2, 20)
-    with pytest.raises(UserError, match=r"^a: 39 frames, but 40 are needed, 20 to learn from and 20 to measure on"):
+    with pytest.raises(
+        UserError, match=r"^the video 'a' has 39 frames, but 40 are needed, 20 to learn from and 20 to measure on"
+    ):
         split_clips([clip("a", 39)], 0.2, 20)

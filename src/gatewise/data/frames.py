@@ -108,8 +108,8 @@ def split_clips(clips: Sequence[Clip], share: float, least: int) -> tuple[list[C
     for clip in clips:
         if len(clip.frames) < least:
             raise UserError(
-                f"{clip.name}: {len(clip.frames)} frames, but {least} are needed (those given and those to predict); "
-                "give longer videos, or lower --inputs or --outputs"
+                f"the video '{clip.name}' has {len(clip.frames)} frames, but {least} are needed (those given and "
+                "those to predict); give longer videos, or lower --inputs or --outputs"
             )
     if len(clips) > 1:
         count = min(len(clips) - 1, max(1, round(share * len(clips))))
@@ -118,8 +118,8 @@ def split_clips(clips: Sequence[Clip], share: float, least: int) -> tuple[list[C
     cut = len(clip.frames) - max(least, round(share * len(clip.frames)))
     if cut < least:
         raise UserError(
-            f"{clip.name}: {len(clip.frames)} frames, but {2 * least} are needed, {least} to learn from and {least} to "
-            "measure on; give more, or lower --inputs or --outputs"
+            f"the video '{clip.name}' has {len(clip.frames)} frames, but {2 * least} are needed, {least} to learn "
+            f"from and {least} to measure on; give more, or lower --inputs or --outputs"
         )
     return [Clip(f"{clip.name}, start", clip.frames[:cut])], [Clip(f"{clip.name}, end", clip.frames[cut:])]
 

@@ -27,6 +27,7 @@ class FramesSettings(HeldOutSettings):
         32, "Channels of a layer, or `48,32`: one number a layer", "Model", positive=True, most=1 << 16, listed=True
     )
     dropout: float = setting(0.0, "Dropout between layers and before the last convolution", "Model", share=True)
+    residual: bool = setting(False, "Refused: the layers of this model are joined another way", "Model")
     engine: str = setting("auto", "`auto` or `eager`; other engines do not convolve", "Model")
     precision: str = setting(
         "float32", "`float32`; no engine convolves faster in another", "Model", choices=("float32",)
