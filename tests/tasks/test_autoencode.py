@@ -227,6 +227,10 @@ def test_collapse_is_told_in_words():
     assert "a model of the series it is 0.7 nats better than an n-gram" in verdict(
         8.0, 30, 32, 6.0, Against(4.5, 0.7, "an n-gram", "series")
     )
+    of_every_step = verdict(8.0, 30, 32, None, Against(4.5, 0.7, "an n-gram"))
+    assert of_every_step.startswith(
+        "the latent tells 8.0 nats of a sequence, by 30 of 32 units; it saves 4.5 nats against an"
+    )
     worse = verdict(8.0, 30, 32, 6.0, Against(-1.5, -9.0))
     assert worse.startswith("warning")
     assert "no better" in worse

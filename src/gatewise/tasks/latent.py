@@ -175,7 +175,8 @@ def _told(kl: float, active: int | None, latent: int, gain: float | None, agains
     if against is None:
         return said
     if against.reconstruction > 0:
-        return f"{said}, and {against.reconstruction:.1f} against {against.other}"
+        saved = f"{against.reconstruction:.1f}"
+        return f"{said}{f'; it saves {saved} nats' if gain is None else f', and {saved}'} against {against.other}"
     return (
         f"warning: {said}; yet it reconstructs no better than {against.other} predicts, by "
         f"{-against.reconstruction:.1f} nats; try a longer training, or less --word-dropout"
