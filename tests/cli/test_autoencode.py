@@ -67,6 +67,16 @@ def test_samples_follow_the_seed(lines, gatewise_):
     assert "--seed" in gatewise_("sample", run).err
 
 
+def test_words_that_the_run_never_learned_are_counted(lines, gatewise_):
+    run, _ = lines
+    commands = (("interpolate", run, "--from", "a rose zzz", "--to", "qqq zzz"), ("reconstruct", run, "a rose", "zzz"))
+    for command, told in zip(commands, ("(3 of the 8 tokens given", "(1 of the 4 tokens given"), strict=True):
+        answer = gatewise_(*command)
+        assert answer.code == 0
+        assert f"{told} are unknown to the run, and read as <unk>)" in answer.err
+    assert "unknown to the run" not in gatewise_("reconstruct", run, "a rose").err
+
+
 def test_copies_stand_beside_what_is_written(lines, folder, gatewise_):
     run, trained = lines
     learned = (folder / "lines.txt").read_text().splitlines()[:54]  # the last tenth is held out

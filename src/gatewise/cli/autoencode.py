@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from gatewise.cli.app import CellFile, app, load_cell_file
 from gatewise.cli.options import GROUPS
 from gatewise.cli.training import ENDINGS, Asked, Ending, train_command
-from gatewise.data import lines_of, read_series, read_text
+from gatewise.data import UNKNOWN, lines_of, read_series, read_text
 from gatewise.errors import UserError
 from gatewise.show import draw_latent_run, draw_series
 from gatewise.tasks import edits, longest_copy
@@ -112,7 +112,9 @@ def reconstruct_command(
         raise UserError(f"--count {most}: want a whole number of at least 1")
     originals = _sequences(trained, given, encoding)
     originals = originals[:: max(1, len(originals) // most)][:most]
-    written = trained.reconstruct([encoded for _, encoded in originals])
+    encoded = [one for _, one in originals]
+    written = trained.reconstruct(encoded)
+    _tell_unknown(trained, encoded if given else ())
     pairs = [(shown, trained.decode(made)) for (shown, _), made in zip(originals, written, strict=True)]
     if trained.is_series:
         errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairs]
@@ -145,13 +147,21 @@ def interpolate_command(
     trained = load_autoencoder(run)
     place = _place(trained, "interpolate", out)
     ends = [_one(trained, value, name) for value, name in ((start, "--from"), (end, "--to"))]
-    _give(trained, place, trained.interpolate(ends[0], ends[1], steps, way))
+    made = trained.interpolate(ends[0], ends[1], steps, way)
+    _tell_unknown(trained, ends)
+    _give(trained, place, made)
 
 
 def _seed(seed: int) -> int:
     if abs(seed) >= 1 << 63:
         raise UserError(f"--seed {seed}: want a whole number below 2^63")
     return seed
+
+
+def _tell_unknown(trained: TrainedAutoencoder, given: Sequence[Tensor]) -> None:
+    unknown, count = sum(map(trained.unknown, given)), sum(map(len, given))
+    if unknown:
+        print(f"({unknown} of the {count} tokens given are unknown to the run, and read as {UNKNOWN})", file=sys.stderr)
 
 
 def _one(trained: TrainedAutoencoder, value: str, name: str) -> Any:

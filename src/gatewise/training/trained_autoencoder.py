@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewise.data import Standardiser, padded
+from gatewise.data import Standardiser, Tokenizer, padded
 from gatewise.errors import UserError
 from gatewise.layers import Gaussian, LatentModel, SequenceVAE
 from gatewise.tasks import MOST_AT_ONCE, way
@@ -63,6 +63,11 @@ class TrainedAutoencoder:
         if not len(values):
             raise UserError(f"{name} is empty: give something to encode")
         return values
+
+    def unknown(self, values: Tensor) -> int:
+        """How many tokens of an encoded line the run never learned."""
+        unk = self.codec.unk_id if isinstance(self.codec, Tokenizer) else None
+        return 0 if unk is None else int((values == unk).sum())
 
     def decode(self, values: Tensor) -> Any:
         """The line, or the series in the file's units."""
