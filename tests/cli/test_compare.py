@@ -45,6 +45,13 @@ def test_bad_input(refused, text_file, tmp_path, options, message):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_run_is_no_comparison(refused, text_file, trained):
+    there = sorted(trained.iterdir())
+    said = refused("compare", "text", text_file, "--cells", "rnn,gru", "--epochs", 1, "--out", trained)
+    assert said.startswith(f"gatewise: --out {trained}: is a run, and no comparison")
+    assert sorted(trained.iterdir()) == there
+
+
 def test_without_a_folder_comparisons_are_numbered(gatewise_, text_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = ("--batch", 4, "--steps", 8, "--threads", 1, "--epochs", 1, "--seeds", 1, "--match", "hidden")

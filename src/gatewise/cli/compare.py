@@ -16,7 +16,7 @@ from gatewise.errors import UserError
 from gatewise.show.comparison import draw_comparison
 from gatewise.training import Source, TextSettings, Watch, perplexity, reporter, text_settings
 from gatewise.training.compare import Result, compare_text, variants
-from gatewise.training.run import numbered
+from gatewise.training.run import Run, numbered
 from gatewise.training.threads import choose_threads
 
 _COMMON = (
@@ -76,6 +76,8 @@ def compare_text_command(
         settings = replace(settings, threads=settings.threads or choose_threads(report.say))
         contestants = variants(names, source, settings, match, out, report.say)
         folder = out or numbered(f"{source.name}-compare")
+        if Run(folder).config_file.exists():
+            raise UserError(f"--out {folder}: is a run, and no comparison; give the folder of one, or a new one")
         results = compare_text(
             source, contestants, seeds, folder, Watch(report), lambda found: _draw(found, folder, title)
         )
