@@ -298,7 +298,7 @@ def test_a_share_takes_the_ends_and_whole_recordings_need_no_window(folder, tmp_
         ("?test*", {"features": "value"}, "--features value: did you mean 'values'"),
         ("?test*", {"window": 0}, "--window 0: want a number above 0"),
         ("?test*", {"pca": "0"}, "--pca 0: want a share"),
-        ("?test*", {"pca": "3"}, "--pca 3: the inputs have 2 columns"),
+        ("?test*", {"pca": "9"}, "--pca 9: the inputs have 8 columns"),
         ("?test*", {"pooling": "lsat"}, "--pooling lsat: did you mean 'last'?"),
         ("?test*", {"normal": "", "onset": 3}, "--onset 3: say which label is normal"),
         ("?test*", {"leave_out": "swong"}, "--leave-out swong: no such class in"),

@@ -60,7 +60,7 @@ def baselines(
 
     ``majority`` is the commonest class of the training part; ``logistic_regression`` and ``random_forest`` (100 trees)
     are scikit-learn's, on standardised :func:`features`. Where principal components are in front of the network, they
-    are in front of ``..._pca``, and the others are given the channels themselves.
+    are in front of ``..._pca``, and the others are given the features themselves.
 
     Args:
         train: what they learn from.
@@ -89,7 +89,7 @@ def _learned(
 
     given = {"": train.encoded.preparation}
     if given[""].projection is not None:
-        given = {"": given[""].unprojected(train.encoded), "_pca": given[""]}
+        given = {"": replace(given[""], projection=None), "_pca": given[""]}
     for ending, preparation in given.items():
         learned, parts = _with(train, preparation), {name: _with(part, preparation) for name, part in test.items()}
         x, inputs = features(learned, kind), {name: features(part, kind) for name, part in parts.items()}

@@ -94,10 +94,11 @@ def _introduction(source: AnySource, settings: ClassifySettings, prepared: Prepa
     if prepared.window:
         what = f"windows of {prepared.window} rows, one every {settings.stride},"
     components = f", in {made.projection.size} principal components" if made.projection else ""
+    given = ", ".join(made.features) + components
     lines = [
-        f"{source.name}: {len(prepared.classes)} classes, {made.channels} channels{components}, given as "
-        f"{', '.join(made.features)}; {train:,} {what} to learn, {validation:,} for validation, {test:,} to "
-        f"measure; {settings.cell}, {settings.layers} x {settings.hidden} units"
+        f"{source.name}: {len(prepared.classes)} classes, {made.channels} channels, given as {given}; {train:,} {what} "
+        f"to learn, {validation:,} for validation, {test:,} to measure; {settings.cell}, {settings.layers} x "
+        f"{settings.hidden} units"
     ]
     if prepared.window:
         lines.append("a window has the label of its last row")

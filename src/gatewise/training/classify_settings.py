@@ -81,6 +81,10 @@ class ClassifySettings(ColumnSettings):
         f"values, spread the logarithm of their deviation, unrest that of the last {REACH} changes", "Data",
         default=f"{','.join(PLAIN)}; of windows {','.join(MOVING)}",
     )  # fmt: skip
+    pca: str = setting(
+        "", "Principal components of the features of all channels, in their place: a share of their variance as "
+        "`0.95`, or a number", "Data", default="none",
+    )  # fmt: skip
     false_alarms: float = setting(
         0.0, "Share of normal operation that may be taken for a fault, which 1 − p(normal) must then be above a limit "
         "for, set on what is held out; 0: the most probable class is taken", "Data", share=True,

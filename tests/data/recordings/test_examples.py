@@ -103,17 +103,44 @@ def test_a_channel_that_stands_still_is_not_divided_by_zero():
     np.testing.assert_allclose(preparation.scale.deviation[1], one.values[:, 1].std())
 
 
-def test_components_are_scikit_learns_of_the_scaled_training_rows_alone():
+@pytest.mark.parametrize("features", [("values",), ("values", "spread")])
+def test_components_are_scikit_learns_of_the_scaled_features_of_training_rows_alone(features):
     train, rest = [recording("x", 40), recording("y", 30)], recording("z", 20)
-    preparation = SequencePreparation.fitted(train, kind="standard", pca=2)
-    rows = np.concatenate([one.values for one in train])
-    mean, deviation = rows.mean(0), rows.std(0)
-    pca = PCA(2).fit((rows - mean) / deviation)
-    components = pca.transform((rows - mean) / deviation)
-    wanted = (pca.transform((rest.values - mean) / deviation) - components.mean(0)) / components.std(0)
-    found = Examples.over([rest], preparation, ["a"], window=0).batch([0]).x[:, 0].numpy()
-    np.testing.assert_allclose(np.abs(found), np.abs(wanted), rtol=1e-3, atol=1e-4)  # a component may be turned round
-    assert preparation.input_size == 2
+    plain = SequencePreparation.fitted(train, kind="standard", features=features)
+    preparation = SequencePreparation.fitted(train, kind="standard", features=features, pca=2)
+
+    def given(made: SequencePreparation, one: Recording) -> np.ndarray:
+        return Examples.over([one], made, ["a"], window=0).batch([0]).x[:, 0].numpy()
+
+    pca = PCA(2, svd_solver="full").fit(np.concatenate([given(plain, one) for one in train]).astype(np.float64))
+    found, wanted = given(preparation, rest), pca.transform(given(plain, rest))
+    # A component may be turned round; none is scaled: the deviations are those that it has among the features.
+    np.testing.assert_allclose(np.abs(found), np.abs(wanted), rtol=1e-3, atol=1e-4)
+    assert wanted.shape[1] == preparation.input_size == 2
+
+
+def test_as_many_components_as_features_leave_all_distances_as_they_are():
+    """Of which a network learns what it would without them: what is added to its inputs is as large beside them."""
+    train, rest = [recording("x", 40), recording("y", 30)], recording("z", 20)
+    kinds = ("values", "unrest")
+    plain, turned = (SequencePreparation.fitted(train, features=kinds, pca=pca) for pca in (None, 6))
+    x, y = (Examples.over([rest], made, ["a"], window=7).batch([0, 9]).x.double() for made in (plain, turned))
+    np.testing.assert_allclose(torch.cdist(y, y).numpy(), torch.cdist(x, x).numpy(), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(x, y, atol=0.1)
+
+
+def test_components_are_of_rows_with_a_value_in_every_channel():
+    gappy, whole = recording("x", 40), recording("y", 30)
+    gappy.values[::2, 1] = np.nan
+    made = SequencePreparation.fitted([gappy, whole], "mask", kind="standard", pca=3)
+    rows = np.concatenate([gappy.values[1::2], whole.values])
+    pca = PCA(3).fit((rows - made.scale.mean) / np.array(made.scale.deviation))
+    assert made.projection is not None
+    np.testing.assert_allclose(np.abs(made.projection.components), np.abs(np.asarray(pca.components_)), atol=1e-4)
+    whole.values[:, 0] = np.nan
+    gappy.values[1::2, 0] = np.nan
+    with pytest.raises(UserError, match="--pca: no training row has a value in every channel"):
+        SequencePreparation.fitted([gappy, whole], "mask", pca=1)
 
 
 def test_missing_values_by_policy():
@@ -142,12 +169,12 @@ def test_a_preparation_goes_through_a_file_and_malformed_ones_are_refused():
     made = SequencePreparation.fitted(some, "mask", "robust", ("values", "spread"), 2)
     config = made.to_config()
     assert SequencePreparation.from_config(config) == made
-    assert made.input_size == 2 * 2 + 2 * 3
+    assert made.input_size == 2 + 2 * 3
     for change in (
         {"missing": "drop"}, {"kind": "other"}, {"features": []}, {"features": ["values", "valuess"]}, {"scale": {}},
-        {"component_scale": {}}, {"scale": {"mean": [0.0], "deviation": [1.0]}},
-        {"component_scale": {"mean": [0.0], "deviation": [1.0]}}, {"feature_scale": {}},
-        {"feature_scale": {"mean": [0.0], "deviation": [1.0]}},
+        {"scale": {"mean": [0.0], "deviation": [1.0]}}, {"feature_scale": {}},
+        {"feature_scale": {"mean": [0.0], "deviation": [1.0]}}, {"projection": {"mean": [0.0]}},
+        {"projection": {"mean": [0.0], "components": [[1.0]], "shares": [1.0]}},
     ):  # fmt: skip
         with pytest.raises(UserError):
             SequencePreparation.from_config(config | change)

@@ -41,9 +41,10 @@ class SequencePreparation:
         kind: of the scale, one of :data:`SCALES`.
         scale: middle and deviation of every channel.
         features: what is given of each channel, see :data:`gatewise.data.recordings.channel_features.FEATURES`.
-        projection: onto principal components, which stand in the place of the channels; None without.
-        component_scale: mean and deviation of the components.
         feature_scale: middle and deviation of every feature of every channel, where there are others than values.
+        projection: onto principal components of the scaled features, which stand in the place of these; None without.
+            They are not scaled again: distances are then those between the features, but for what is cut off, and no
+            component is louder for being small.
 
     Example:
         >>> one = Recording("a", np.array([[1.0, 5.0], [3.0, 5.0]]), np.array(["on", "on"]))
@@ -56,9 +57,8 @@ class SequencePreparation:
     kind: str
     scale: Standardiser
     features: tuple[str, ...] = PLAIN
-    projection: Projection | None = None
-    component_scale: Standardiser | None = None
     feature_scale: Standardiser | None = None
+    projection: Projection | None = None
 
     @classmethod
     def fitted(
@@ -72,45 +72,27 @@ class SequencePreparation:
             missing: one of :data:`POLICIES`.
             kind: one of :data:`SCALES`.
             features: what is given of each channel.
-            pca: a share of the variance, below 1, or a number of principal components; None: no PCA.
+            pca: a share of the variance of the features, below 1, or a number of principal components; None: no PCA.
 
         Raises:
-            UserError: a channel without a value, more components than channels.
+            UserError: a channel without a value, more components than features.
         """
         if missing not in POLICIES:
             raise UserError(f"--missing {missing}: {nearest(missing, POLICIES)}")
         made = cls(missing, kind, _fitted_scale([one.values for one in train], kind), tuple(features))
-        if pca is not None:
-            made = made._projected(train, pca)
-        return made._with_feature_scale(made.encode(train))
+        encoded = made.encode(train)
+        if made.features != PLAIN:
+            made = replace(made, feature_scale=_fitted_scale(encoded.features_of_each(), kind))
+        return made if pca is None else made._projected(replace(encoded, preparation=made), pca)
 
-    def _with_feature_scale(self, train: EncodedRecordings) -> SequencePreparation:
-        """The scale of the features that these recordings, encoded without one, have; none of plain values."""
-        if self.features == PLAIN:
-            return self
-        places = itertools.pairwise(train.starts)
-        derived = [train.seen(np.arange(start, stop)[:, None])[:, 0] for start, stop in places]
-        width = len(self.features) * (self.channels if self.projection is None else self.projection.size)
-        return replace(self, feature_scale=_fitted_scale([one[:, :width] for one in derived], self.kind))
-
-    def unprojected(self, train: EncodedRecordings) -> SequencePreparation:
-        """The same without principal components: what :meth:`fitted` gives for ``pca=None``.
-
-        Args:
-            train: the recordings that this was fitted to, and nothing else; the features of channels have another scale
-                than those of components.
-        """
-        plain = replace(self, projection=None, component_scale=None, feature_scale=None)
-        return plain._with_feature_scale(replace(train, preparation=plain))
-
-    def _projected(self, train: Sequence[Recording], pca: float | int) -> SequencePreparation:
-        rows = np.concatenate([one.values for one in train])
-        whole = rows[~np.isnan(rows).any(1)]
+    def _projected(self, train: EncodedRecordings, pca: float | int) -> SequencePreparation:
+        """With components of the features of those rows that have a value in every channel."""
+        rows = np.concatenate(train.features_of_each())
+        missing = train.filled.touched(range(self.channels))
+        whole = rows if missing is None else rows[~missing]
         if not len(whole):
             raise UserError("--pca: no training row has a value in every channel; leave it out")
-        scaled = self.scaled(whole)
-        projection = Projection.fitted(scaled, pca)
-        return replace(self, projection=projection, component_scale=Standardiser.fitted(projection.encode(scaled)))
+        return replace(self, projection=Projection.fitted(whole, pca))
 
     @property
     def channels(self) -> int:
@@ -120,8 +102,8 @@ class SequencePreparation:
     @property
     def input_size(self) -> int:
         """Features that a network is given, d."""
-        size = self.channels if self.projection is None else self.projection.size
-        return size * len(self.features) + (2 * self.channels if self.missing == "mask" else 0)
+        size = self.channels * len(self.features) if self.projection is None else self.projection.size
+        return size + (2 * self.channels if self.missing == "mask" else 0)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """(T, channels) in the file's units to float32 in deviations."""
@@ -144,12 +126,11 @@ class SequencePreparation:
 
     def to_config(self) -> dict[str, Any]:
         """Plain JSON types."""
-        projection, components = self.projection, self.component_scale
         return {
             "missing": self.missing, "kind": self.kind, "scale": self.scale.to_config(),
-            "features": list(self.features), "projection": projection.to_config() if projection else {},
-            "component_scale": components.to_config() if components else {},
+            "features": list(self.features),
             "feature_scale": self.feature_scale.to_config() if self.feature_scale else {},
+            "projection": self.projection.to_config() if self.projection else {},
         }  # fmt: skip
 
     @classmethod
@@ -163,21 +144,15 @@ class SequencePreparation:
         try:
             missing, kind, scale = config["missing"], config["kind"], Standardiser.from_config(config["scale"])
             features = parse_features(",".join(config["features"]))
-            projection = Projection.from_config(config["projection"]) if config["projection"] else None
-            components = Standardiser.from_config(config["component_scale"]) if projection else None
             derived = Standardiser.from_config(config["feature_scale"]) if features != PLAIN else None
+            projection = Projection.from_config(config["projection"]) if config["projection"] else None
         except (KeyError, TypeError):
             raise malformed from None
-        sizes = {scale.size if projection is None else len(projection.mean): scale.size}
-        width = scale.size
-        if projection is not None and components is not None:
-            width = projection.size
-            sizes[components.size] = width
-        if derived is not None:
-            sizes[derived.size] = width * len(features)
-        if missing not in POLICIES or kind not in SCALES or any(one != other for one, other in sizes.items()):
+        sizes = {derived.size} if derived else set()
+        sizes |= {len(projection.mean)} if projection else set()
+        if missing not in POLICIES or kind not in SCALES or sizes - {scale.size * len(features)}:
             raise malformed
-        return cls(missing, kind, scale, features, projection, components, derived)
+        return cls(missing, kind, scale, features, derived, projection)
 
 
 def _fitted_scale(recordings: Sequence[np.ndarray], kind: str) -> Standardiser:
@@ -217,17 +192,25 @@ class EncodedRecordings:
 
     def seen(self, rows: np.ndarray) -> np.ndarray:
         """(L, B) consecutive rows to float32 (L, B, d), without a value from after their last row."""
-        made, channels = self.preparation, range(self.preparation.channels)
-        values = self.filled.as_seen(rows, channels)
-        if made.projection is not None and made.component_scale is not None:
-            values = _scaled(made.projection.encode(values), made.component_scale)
-        derived = derive(values, made.features)
-        if made.feature_scale is not None:
-            derived = _scaled(derived, made.feature_scale).clip(-_LIMITS[1], _LIMITS[1])
-        parts = [derived]
+        made, parts = self.preparation, [self._features(rows)]
+        if made.projection is not None:
+            parts = [made.projection.encode(parts[0])]
         if made.missing == "mask":
-            parts.append(self.filled.marks(rows, channels))
+            parts.append(self.filled.marks(rows, range(made.channels)))
         return np.concatenate(parts, -1) if len(parts) > 1 else parts[0]
+
+    def features_of_each(self) -> list[np.ndarray]:
+        """Those of every row, (T, channels k) a recording, as of one window over all of it."""
+        places = itertools.pairwise(self.starts)
+        return [self._features(np.arange(start, stop)[:, None])[:, 0] for start, stop in places]
+
+    def _features(self, rows: np.ndarray) -> np.ndarray:
+        """(L, B) to (L, B, channels k): scaled, where their scale is known."""
+        made = self.preparation
+        derived = derive(self.filled.as_seen(rows, range(made.channels)), made.features)
+        if made.feature_scale is None:
+            return derived
+        return _scaled(derived, made.feature_scale).clip(-_LIMITS[1], _LIMITS[1])
 
 
 def _scaled(values: np.ndarray, scale: Standardiser) -> np.ndarray:
