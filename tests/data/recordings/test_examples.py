@@ -174,7 +174,7 @@ def test_a_preparation_goes_through_a_file_and_malformed_ones_are_refused():
         {"missing": "drop"}, {"kind": "other"}, {"features": []}, {"features": ["values", "valuess"]}, {"scale": {}},
         {"scale": {"mean": [0.0], "deviation": [1.0]}}, {"feature_scale": {}},
         {"feature_scale": {"mean": [0.0], "deviation": [1.0]}}, {"projection": {"mean": [0.0]}},
-        {"projection": {"mean": [0.0], "components": [[1.0]], "shares": [1.0]}},
+        {"projection": {"mean": [0.0], "components": [[1.0]], "shares": [1.0]}}, {"component_scale": {}},
     ):  # fmt: skip
         with pytest.raises(UserError):
             SequencePreparation.from_config(config | change)

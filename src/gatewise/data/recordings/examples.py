@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +151,8 @@ class SequencePreparation:
         sizes = {derived.size} if derived else set()
         sizes |= {len(projection.mean)} if projection else set()
         if missing not in POLICIES or kind not in SCALES or sizes - {scale.size * len(features)}:
+            raise malformed
+        if set(config) != {field.name for field in fields(cls)}:  # of a version that prepared otherwise
             raise malformed
         return cls(missing, kind, scale, features, derived, projection)
 
