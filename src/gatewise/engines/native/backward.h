@@ -182,7 +182,7 @@ template <class Cell> class BackwardPass {
     const Duty duty(c, worker);
     const Backward last = step(c.T - 1, worker);
     const auto end_stage = [&](int stage) {
-      duty.end_stage(last.means, Cell::backward_means, stage, Cell::back_means);
+      duty.end_stage(last.means, Cell::backward_means, stage, Cell::back_means, [](int64_t, int64_t) {});
     };
     duty.each_block(at.panels, 1, [&](const Block &block) { Cell::backward(0, last, block); });
     end_stage(0);

@@ -84,6 +84,12 @@ struct Means {
 
   GATEWISE_INLINE vec operator()(int i, int64_t row) const { return splat(values[i * B + row]); }
 
+  // One number for each of the rows [row, last), or of the first W of them.
+  GATEWISE_INLINE vec rows(int i, int64_t row, int64_t last) const { return load_part(values + i * B + row, last - row); }
+  GATEWISE_INLINE void put(int i, int64_t row, int64_t last, vec value) const {
+    store_part(values + i * B + row, value, last - row);
+  }
+
   GATEWISE_INLINE void add(int i, int64_t panel, int64_t row, vec value) const {
     for (int64_t lane = std::max<int64_t>(0, H - panel * W); lane < W; ++lane) value[lane] = 0;
     real *to = sums + (i * B + row) * W;
@@ -349,7 +355,8 @@ struct Duty {
   }
 
   // After a stage: the means that were summed in it, from until[stage] on, are made.
-  void end_stage(const Means &means, const int *until, int stage, int count) const {
+  // `then` makes of finished means what depends on them alone, for W rows from one on.
+  template <class F> void end_stage(const Means &means, const int *until, int stage, int count, F &&then) const {
     wait();
     if (until[stage] == until[stage + 1]) return;
     const bool shared = c_.split_units && worker_.threads > 1;
@@ -357,6 +364,7 @@ struct Duty {
     for (int i = until[stage]; i < until[stage + 1]; ++i)
       for (int64_t row = rows.first; row < rows.last; ++row)
         means.finish(i, row, shared ? means.all_sums : means.sums, shared ? worker_.threads : 1, Means::size(c_, count));
+    for (int64_t row = rows.first; row < rows.last; row += W) then(row, rows.last);
     if (shared) worker_.wait();
   }
 

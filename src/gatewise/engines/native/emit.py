@@ -24,6 +24,8 @@ class Emitter:
         self.planes = {node: k for k, node in enumerate(self.backward.gradients)}
         self.temporaries = {node: k for k, node in enumerate(self.backward.temporaries)}
         self.means = {node: k for k, node in enumerate(self.forward.means)}
+        derived = enumerate(self.backward.derived, len(self.means))
+        self.derived = {(one.node, one.inverse): k for k, one in derived}  # after the means, one number a row as they
         self.back_means = {node: k for k, node in enumerate(self.backward.means)}
         self.names = self._names()
         self.sums: dict[int, int] = {}  # node -> its place among the sums
@@ -142,8 +144,8 @@ class Emitter:
                 return f"vector_{node.of}"
             if node.op == "mask":
                 return self._mask(node.of, "f")
-            if node.op == "mean" and plan.stage[i] <= stage:
-                return f"f.means({self.means[i]}, at.row + i)"
+            if i in self.forward.row_values and plan.stage[i] <= stage and (place := self._row_value(i)) is not None:
+                return f"f.means({place}, at.row + i)"
             if plan.stage[i] < stage and i in plan.crossing:
                 return function.load("kept", self.kept[i])
             return products.get(i)
@@ -153,7 +155,8 @@ class Emitter:
         multiplied = {self.graph.states.index(nodes[i].of) for i in operands if nodes[i].op == "state"}
         stored = [i for i in self.kept if plan.stage[i] == stage]
         means = [(k, nodes[i].args[0]) for i, k in self.means.items() if plan.stage[i] == stage + 1]
-        body = Body(nodes, had, self.names, [*(i for _, i in results), *stored, *(i for _, i in means)])
+        ends = [*(i for _, i in results), *stored, *(i for _, i in means)]
+        body = Body(nodes, had, self.names, ends, self._inverses("f.means"))
         body.define_all()
         function.per_row += body.lines
         function.per_row += [f"f.means.add({k}, panel, at.row + i, {bare(body.value(i))});" for k, i in means]
@@ -180,6 +183,39 @@ class Emitter:
         function.per_panel += self._unit_vectors(wanted, "f")
         return function.lines(f"forward_{stage}", "Forward")
 
+    def _row_value(self, i: int) -> int | None:
+        """The place of a mean of the forward pass, or of what is made of such; None of anything else."""
+        return self.means.get(i, self.derived.get((i, False)))
+
+    def _inverses(self, means: str) -> dict[int, str]:
+        return {i: f"{means}({k}, at.row + i)" for (i, inverse), k in self.derived.items() if inverse}
+
+    def _rows(self) -> list[str]:
+        """The function that makes of a stage's means what depends on them alone, for many rows at once."""
+        lines = []
+        for stage in sorted({one.stage for one in self.backward.derived}):
+            wanted = [one for one in self.backward.derived if one.stage == stage]
+            roots = [one.node for one in wanted]
+            body = Body(self.backward.nodes, self._mean_of_rows, self.names, roots)
+            body.define_all()
+            stored = [
+                f"means.put({self.derived[one.node, one.inverse]}, row, last, "
+                f"{'real(1) / ' if one.inverse else ''}{body.value(one.node)});"
+                for one in wanted
+            ]
+            lines += [f"if (stage == {stage - 1}) {{", *indent([*body.lines, *stored], 2), "}"]
+        head = "static void of_means([[maybe_unused]] int stage, [[maybe_unused]] const Means &means,"
+        return [
+            head,
+            "                     [[maybe_unused]] int64_t row, [[maybe_unused]] int64_t last) {",
+            *indent(lines, 2),
+            "}",
+            "",
+        ]
+
+    def _mean_of_rows(self, i: int) -> str | None:
+        return f"means.rows({self.means[i]}, row, last)" if i in self.means else None
+
     def _backward_products(self, stage: int, function: StageFunction) -> dict[int, str]:
         plan, nodes = self.backward, self.backward.nodes
         had: dict[int, str] = {}
@@ -202,6 +238,8 @@ class Emitter:
         products = self._backward_products(stage, function)
 
         def had(i: int) -> str | None:
+            if (place := self._row_value(i)) is not None:
+                return f"b.forward_mean({place}, at.row + i)"
             if i < count:
                 return self._forward_value(i, function)
             if plan.stage[i] < stage and nodes[i].op not in ("constant", "mean"):
@@ -232,7 +270,7 @@ class Emitter:
         sums = [i for i in self.sums if plan.stage[i] == stage]
         means = [(k, nodes[i].args[0]) for i, k in self.back_means.items() if plan.stage[i] == stage + 1]
         ends = [*(i for *_, i in stored), *(i for _, i in states), *sums, *(i for _, i in means)]
-        body = Body(nodes, had, self.names, ends)
+        body = Body(nodes, had, self.names, ends, self._inverses("b.forward_mean"))
         body.define_all(first=len(self.graph.nodes))
         function.per_row += body.lines
         function.per_row += [f"b.means.add({k}, panel, at.row + i, {bare(body.value(i))});" for k, i in means]
@@ -272,8 +310,6 @@ class Emitter:
             return f"vector_{node.of}"
         if node.op == "mask":
             return self._mask(node.of, "b")
-        if node.op == "mean":
-            return f"b.forward_mean({self.means[i]}, at.row + i)"
         if i in self.kept:
             return function.load("kept", self.kept[i])
         if i in self.graph.results:
@@ -288,7 +324,7 @@ class Emitter:
             "working": len(self.forward.crossing), "gradients": len(self.planes),
             "temporaries": len(self.temporaries), "sums": len(self.sums), "packs": len(self.packs),
             "forward_stages": self.forward.stages, "backward_stages": self.backward.stages,
-            "backward_width": BACKWARD_WIDTH, "means": len(self.means), "back_means": len(self.back_means),
+            "backward_width": BACKWARD_WIDTH, "means": len(self.means) + len(self.derived), "back_means": len(self.back_means),
             "masks": len(self.graph.masks),
         }  # fmt: skip
         return [f"static constexpr int {name} = {count};" for name, count in counts.items()]
@@ -336,6 +372,7 @@ class Emitter:
         stages += [line for stage in range(self.backward.stages) for line in self._backward_stage(stage)]
         inside = [
             *stages,
+            *self._rows(),
             *_dispatch("forward", "const Forward &f", self.forward.stages),
             *_dispatch("backward", "const Backward &b", self.backward.stages),
             "",

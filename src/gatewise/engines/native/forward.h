@@ -160,7 +160,9 @@ template <class Cell> class ForwardPass {
         const int width = Cell::forward_width[stage];
         duty.each_block((at.panels + width - 1) / width, width,
                         [&](const Block &block) { Cell::forward(stage, step, block); });
-        duty.end_stage(step.means, Cell::forward_means, stage, Cell::means);
+        duty.end_stage(step.means, Cell::forward_means, stage, Cell::means, [&](int64_t row, int64_t last) {
+          Cell::of_means(stage, step.means, row, last);
+        });
       }
     }
     worker.wait();

@@ -3,13 +3,14 @@
 A *stage* is some products and then the pointwise work that they allow. The products of a stage are computed for a block
 of rows and units at a time, and the pointwise work follows while the block is at hand. A value that is needed as a
 whole (the operand of a later product) or in a later stage is stored in a *plane*: one number for every row and unit.
-A mean over the units is summed in one stage and there from the next one on.
+A mean over the units is summed in one stage and there from the next one on; what is made of such means alone is one
+number a row too, and computed as soon as they are there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,9 @@ _CHEAP = {
 AT_HAND = ("constant", "state", "vector", "mask", "mean")
 """What any stage, of either pass, finds without a plane."""
 
+_PER_UNIT = ("mean", "dense", "dense_transposed", "transposed_sum", "diag")
+"""Whatever they are applied to, their results differ from unit to unit, or are made unit by unit."""
+
 TRANSPOSED_SUM = "transposed_sum"
 """Σ Uᵀ v over several gates: one product. ``args`` are the values, ``of`` the gates, separated by blanks."""
 
@@ -38,9 +42,35 @@ class Group:
     nodes: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Derived:
+    """One number a row: a node's value, or, for those that something is divided by, one over it.
+
+    Attributes:
+        node: in the backward plan's nodes.
+        inverse: whether it is one over the value.
+        stage: of the forward pass, from which on it is there.
+    """
+
+    node: int
+    inverse: bool
+    stage: int
+
+
 def is_cheap(node: Node) -> bool:
     """Whether a value is sooner computed again than stored."""
     return node.op in _CHEAP or (node.op == "power" and node.parameters[0] in (0.0, 1.0, 2.0, 3.0))
+
+
+def row_values(nodes: Sequence[Node], forward: int) -> frozenset[int]:
+    """Nodes that are one number a row: means of the first ``forward`` nodes, and what is made of them and constants."""
+    found: set[int] = set()
+    for i, node in enumerate(nodes):
+        is_mean = node.op == "mean" and i < forward
+        made = all(a in found or nodes[a].op == "constant" for a in node.args) and not found.isdisjoint(node.args)
+        if is_mean or (made and node.op not in _PER_UNIT):
+            found.add(i)
+    return frozenset(found)
 
 
 def _users(nodes: tuple[Node, ...] | list[Node]) -> dict[int, list[int]]:
@@ -70,6 +100,7 @@ class ForwardPlan:
             after = max((self.stage[a] for a in node.args), default=0)
             self.stage.append(after + self._waits(node))
         self.stages = 1 + max((self.stage[i] for i in range(len(nodes))), default=0)
+        self.row_values = row_values(nodes, len(nodes))
         users = _users(nodes)
         for i, node in enumerate(nodes):
             if node.op == "input" and i not in graph.results:
@@ -85,7 +116,7 @@ class ForwardPlan:
         found = list[int]()
         for i, node in enumerate(nodes):
             # A vector or a number as an operand is spread over the rows like any other.
-            if i not in self.operands and node.op in AT_HAND:
+            if i not in self.operands and (node.op in AT_HAND or i in self.row_values):
                 at_hand.add(i)
             elif i in self.operands or any(self.stage[u] - (nodes[u].op == "mean") > self.stage[i] for u in users[i]):
                 if i not in self.operands and is_cheap(node) and node.op != "diag" and at_hand.issuperset(node.args):
@@ -142,6 +173,7 @@ class BackwardPlan:
         kept: forward values to be stored for this pass, or needed by a later stage of the forward pass.
         gradients: nodes with a plane that is kept until the weights' gradients are summed.
         temporaries: nodes that a later stage of the same step needs.
+        row_values: nodes made of the forward pass's means alone.
     """
 
     def __init__(self, forward: ForwardPlan, backward: Backward) -> None:
@@ -215,6 +247,7 @@ class BackwardPlan:
             else:
                 moved[i] = make(node.op, *(moved[a] for a in node.args), of=node.of, parameters=node.parameters)
         self.nodes = tuple(built.nodes)
+        self.row_values = row_values(self.nodes, self._count)
         return moved
 
     def _kept(self) -> tuple[int, ...]:
@@ -229,7 +262,8 @@ class BackwardPlan:
 
     def is_at_hand(self, i: int, kept: Iterable[int]) -> bool:
         """Whether the backward pass finds a forward value in memory."""
-        return self.nodes[i].op in AT_HAND or i in kept or i in self.graph.results
+        at_hand = self.nodes[i].op in AT_HAND or i in self.row_values
+        return at_hand or i in kept or i in self.graph.results
 
     def _can_be_computed(self, i: int, kept: Iterable[int]) -> bool:
         if self.is_at_hand(i, kept):
@@ -242,6 +276,22 @@ class BackwardPlan:
         own = (i for i in range(self._count, len(self.nodes)) if self.nodes[i].op == "mean")
         return tuple(sorted(own, key=lambda i: self.stage[i]))
 
+    @cached_property
+    def derived(self) -> tuple[Derived, ...]:
+        """What is made of the forward pass's means alone and wanted unit by unit, in either pass."""
+        found: dict[tuple[int, bool], None] = {}
+        for i in (*self.graph.results, *self.gradients, *(i for _, i in (*self.vectors, *self.diag))):
+            found |= {(i, False): None} if i in self.row_values else {}
+        for i, node in enumerate(self.nodes):
+            for place, a in enumerate(node.args if i not in self.row_values or node.op == "mean" else ()):
+                if a in self.row_values:
+                    found[a, node.op == "div" and place == 1] = None
+        stages = [0] * len(self.nodes)
+        for i, node in enumerate(self.nodes):
+            stages[i] = self.forward.stage[i] if i < self._count else max((stages[a] for a in node.args), default=0)
+        wanted = [one for one in found if one[1] or self.nodes[one[0]].op != "mean"]
+        return tuple(Derived(i, inverse, stages[i]) for i, inverse in wanted)
+
     def _temporaries(self) -> tuple[int, ...]:
         found = dict.fromkeys(
             a
@@ -249,5 +299,6 @@ class BackwardPlan:
             if self.nodes[i].op not in (TRANSPOSED_SUM, "mean")
             for a in self.nodes[i].args
             if a >= self._count and self.stage[a] < self.stage[i] and self.nodes[a].op not in ("constant", "mean")
+            if a not in self.row_values
         )
         return tuple(i for i in found if i not in self.gradients)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from gatewise.graph import Node
 
@@ -84,23 +85,34 @@ class Body:
         given: how a node that is not computed here is had: its C++ expression, or None if it is to be computed.
         names: of nodes.
         roots: the nodes that are asked for.
+        inverses: of nodes of which one over the value is at hand, how it is had: a division becomes a product.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], given: Callable[[int], str | None], names: Names, roots: Sequence[int]
+        self,
+        nodes: Sequence[Node],
+        given: Callable[[int], str | None],
+        names: Names,
+        roots: Sequence[int],
+        inverses: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
-        self.nodes, self.given, self.names = nodes, given, names
+        self.nodes, self.given, self.names, self.inverses = nodes, given, names, inverses
         self.needed: set[int] = set()
         pending = list(roots)
         while pending:
             i = pending.pop()
             if i not in self.needed:
                 self.needed.add(i)
-                pending.extend(() if given(i) is not None else nodes[i].args)
+                pending.extend(() if given(i) is not None else self._args(i))
         computed = [i for i in self.needed if given(i) is None]
-        self._uses = Counter(a for i in computed for a in nodes[i].args) + Counter(roots)
+        self._uses = Counter(a for i in computed for a in self._args(i)) + Counter(roots)
         self._known: dict[int, str] = {}
         self.lines: list[str] = []
+
+    def _args(self, i: int) -> tuple[int, ...]:
+        """What a node is computed from."""
+        args = self.nodes[i].args
+        return args[:1] if self.nodes[i].op == "div" and args[1] in self.inverses else args
 
     def define_all(self, first: int = 0) -> None:
         """Define what is needed in the graph's order, from node ``first`` on."""
@@ -132,6 +144,8 @@ class Body:
         return name
 
     def _spell(self, n: Node) -> str:
+        if n.op == "div" and n.args[1] in self.inverses:
+            return f"{self._operand(n.args[0])} * {self.inverses[n.args[1]]}"
         if n.op in _OPERATORS:
             numbers = all(self.nodes[a].op == "constant" for a in n.args)  # their result has to be a vector too
             first = self.value(n.args[0]) if numbers else self._operand(n.args[0])

@@ -115,7 +115,10 @@ template <class Cell> class Stream {
       const Forward step = layer.step(parity, panels, worker);
       const Duty duty(layer.c, worker);
       for (int stage = 0; stage < Cell::forward_stages; ++stage) {
-        if (stage > 0) duty.end_stage(step.means, Cell::forward_means, stage - 1, Cell::means);
+        if (stage > 0)
+          duty.end_stage(step.means, Cell::forward_means, stage - 1, Cell::means, [&](int64_t row, int64_t last) {
+            Cell::of_means(stage - 1, step.means, row, last);
+          });
         else if (i > 0) duty.wait();
         const int width = Cell::forward_width[stage];
         to_and_fro(layer, worker, parity, (layer.at.panels + width - 1) / width, width,

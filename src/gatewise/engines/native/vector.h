@@ -189,7 +189,12 @@ GATEWISE_INLINE vec log(vec x) {
 GATEWISE_INLINE vec relu(vec x) { return x < vec{} ? vec{} : x; }
 GATEWISE_INLINE vec leaky_relu(vec x, real slope) { return x > vec{} ? x : x * slope; }
 GATEWISE_INLINE vec abs(vec x) { return x < vec{} ? -x : (x == vec{} ? vec{} : x); }
-GATEWISE_INLINE vec sqrt(vec x) { return each(x, [](real v) { return std::sqrt(v); }); }
+GATEWISE_INLINE vec sqrt(vec x) {
+#if defined(__AVX512F__)
+  if constexpr (is_float) return (vec)_mm512_sqrt_ps((__m512)x);
+#endif
+  return each(x, [](real v) { return std::sqrt(v); });
+}
 GATEWISE_INLINE vec square(vec x) { return x * x; }
 GATEWISE_INLINE vec cube(vec x) { return x * x * x; }
 GATEWISE_INLINE vec power(vec x, real exponent) {
