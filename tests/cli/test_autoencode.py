@@ -271,7 +271,8 @@ def test_lines_of_shakespeare(corpora, gatewise_, tmp_path):
     assert summary["reconstruction"] < summary["reconstruction_shuffled"] - 10
     assert not summary["verdict"].startswith("warning")
     ends = ("--from", "I will not stay to hear you speak.", "--to", "My lord, the king is dead!")
-    between = gatewise_("interpolate", tmp_path / "run", *ends, "--steps", 6).out.splitlines()
+    numbered = gatewise_("interpolate", tmp_path / "run", *ends, "--steps", 6).out.splitlines()
+    between = [line.partition("  ")[2] for line in numbered]
     words = set(re.findall(r"\w+", text.read_text()))
     assert len(between) == 6
     assert len(set(between)) >= 3

@@ -146,4 +146,6 @@ def assert_engine_agrees_with_reference(cell: str | type[Cell], engine: str, set
         actual, expected = (everything(each, x, states, lengths=setting.lengths) for each in (layer, reference))
     finally:
         torch.set_num_threads(threads)
-    assert_agree(actual, expected, 1e-10 if setting.dtype == torch.float64 else 1e-5)
+    # It grows with the steps of a cell that is not stable, and is another with other options of the compiler.
+    rounding = 1e-5 * min(max(1.0, setting.steps / 10), 5.0)
+    assert_agree(actual, expected, 1e-10 if setting.dtype == torch.float64 else rounding)
