@@ -324,8 +324,8 @@ class Emitter:
             "working": len(self.forward.crossing), "gradients": len(self.planes),
             "temporaries": len(self.temporaries), "sums": len(self.sums), "packs": len(self.packs),
             "forward_stages": self.forward.stages, "backward_stages": self.backward.stages,
-            "backward_width": BACKWARD_WIDTH, "means": len(self.means) + len(self.derived), "back_means": len(self.back_means),
-            "masks": len(self.graph.masks),
+            "backward_width": BACKWARD_WIDTH, "means": len(self.means) + len(self.derived),
+            "back_means": len(self.back_means), "masks": len(self.graph.masks),
         }  # fmt: skip
         return [f"static constexpr int {name} = {count};" for name, count in counts.items()]
 
