@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from gatewise.engines.native.plan import TRANSPOSED_SUM, BackwardPlan, ForwardPlan
+from gatewise.engines.native.row_function import row_function
 from gatewise.engines.native.spell import Body, Names, StageFunction, bare, indent
 from gatewise.graph import Graph, derive
 from gatewise.graph.show import formulas
@@ -190,31 +191,12 @@ class Emitter:
     def _inverses(self, means: str) -> dict[int, str]:
         return {i: f"{means}({k}, at.row + i)" for (i, inverse), k in self.derived.items() if inverse}
 
-    def _rows(self) -> list[str]:
-        """The function that makes of a stage's means what depends on them alone, for many rows at once."""
-        lines = []
-        for stage in sorted({one.stage for one in self.backward.derived}):
-            wanted = [one for one in self.backward.derived if one.stage == stage]
-            roots = [one.node for one in wanted]
-            body = Body(self.backward.nodes, self._mean_of_rows, self.names, roots)
-            body.define_all()
-            stored = [
-                f"means.put({self.derived[one.node, one.inverse]}, row, last, "
-                f"{'real(1) / ' if one.inverse else ''}{body.value(one.node)});"
-                for one in wanted
-            ]
-            lines += [f"if (stage == {stage - 1}) {{", *indent([*body.lines, *stored], 2), "}"]
-        head = "static void of_means([[maybe_unused]] int stage, [[maybe_unused]] const Means &means,"
-        return [
-            head,
-            "                     [[maybe_unused]] int64_t row, [[maybe_unused]] int64_t last) {",
-            *indent(lines, 2),
-            "}",
-            "",
-        ]
+    def _of_means(self) -> list[str]:
+        def had(i: int) -> str | None:
+            return f"means.rows({self.means[i]}, row, last)" if i in self.means else None
 
-    def _mean_of_rows(self, i: int) -> str | None:
-        return f"means.rows({self.means[i]}, row, last)" if i in self.means else None
+        places = [(one, self.derived[one.node, one.inverse]) for one in self.backward.derived]
+        return row_function(places, lambda roots: Body(self.backward.nodes, had, self.names, roots))
 
     def _backward_products(self, stage: int, function: StageFunction) -> dict[int, str]:
         plan, nodes = self.backward, self.backward.nodes
@@ -372,7 +354,7 @@ class Emitter:
         stages += [line for stage in range(self.backward.stages) for line in self._backward_stage(stage)]
         inside = [
             *stages,
-            *self._rows(),
+            *self._of_means(),
             *_dispatch("forward", "const Forward &f", self.forward.stages),
             *_dispatch("backward", "const Backward &b", self.backward.stages),
             "",
