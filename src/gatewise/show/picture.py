@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -28,6 +29,9 @@ _FAMILIES = (
     "Arial Unicode MS", "Droid Sans Fallback", "Noto Sans CJK JP", "AR PL UMing CN",
 )  # fmt: skip
 """Fonts with Chinese letters that come with systems or are often installed."""
+
+# A font with Chinese letters often has one weight: nobody needs to read that bold letters came out regular.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 def dress(axes: Axes, title: str, grid: str = "y") -> None:
