@@ -69,9 +69,8 @@ class TorchEncoder(nn.GRU):
 
 
 def endless(task: ForecastTask) -> Iterator[Batch]:
-    """Whole batches, each gathered when it is asked for."""
-    batches = task.batches(0)[:-1]
-    return (batches[i % len(batches)] for i in itertools.count())
+    """Whole batches, gathered as training gathers them."""
+    return itertools.chain.from_iterable(task.batches(epoch)[:-1] for epoch in itertools.count())
 
 
 def learned(name: str, model: nn.Module, task: ForecastTask) -> Contestant:

@@ -77,6 +77,28 @@ def test_the_loss_is_the_mean_over_what_is_known(encoded, loss):
     assert found.item() == pytest.approx(by_hand(loss, quantiles, predicted, batch.targets.numpy()), rel=1e-5)
 
 
+def same(one: Batch, other: Batch) -> bool:
+    """To the bit, and laid out alike, so that what is computed of them is the same to the bit too."""
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return all(a.stride() == b.stride() and torch.equal(a.nan_to_num(9.0), b.nan_to_num(9.0)) for a, b in pairs)
+
+
+@pytest.mark.parametrize("room", [1, 500, 1 << 19], ids=["one at a time", "a few", "all"])
+def test_batches_gathered_together_are_those_gathered_one_by_one(encoded, room, monkeypatch):
+    monkeypatch.setattr("gatewise.tasks.forecast._GATHERED", room)
+    train = Windows(encoded, 4, 3, "train")
+    batches = ForecastTask(train, None, 8, seed=1).batches(2)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1_000_003 + 2))
+    wanted = [train.batch(numbers) for numbers in order.split(8)]
+    assert len(batches) == len(wanted) > 5
+    assert len(wanted[-1].targets[0]) == len(train) % 8 != 0
+    for found in (list(batches), [batches[i] for i in range(len(batches))], [batches[0], *batches[1:3], *batches[3:]]):
+        assert all(same(one, other) for one, other in zip(found, wanted, strict=True))
+    assert same(batches[-1], wanted[-1])
+    with pytest.raises(IndexError):
+        batches[len(wanted)]
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("loss", [*LOSSES, "pinball"])
 def test_the_loss_of_targets_that_are_all_known(loss, balanced):

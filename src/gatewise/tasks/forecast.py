@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from gatewise.layers.forecasting import middle
 from gatewise.tasks.baselines import BASELINES, drift, naive, seasonal_naive
 from gatewise.tasks.gathered import Gathered
 from gatewise.tasks.intervals import pinball
-from gatewise.tasks.lazy import Lazy
+from gatewise.tasks.lazy import InGroups
 
 AT_ONCE = 512
 """Windows that are forecast together, where they are not long."""
@@ -26,6 +27,9 @@ _STEPS_AT_ONCE = 1 << 16
 _LOOKED_AT = 1000
 """Windows that a look at a part is of, evenly spread."""
 
+
+_GATHERED = 1 << 19
+"""Numbers of training windows that are gathered together, where a batch is not larger."""
 
 LOSSES: Mapping[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 """Of the error in standard deviations, by name: Huber's (1964) is half the square up to 1, from there on a line. With
@@ -78,8 +82,13 @@ class ForecastTask:
         """The epoch's batches."""
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % (1 << 63))
         order = torch.randperm(len(self.train), generator=generator)
-        starts = range(0, len(order), self.batch_size)
-        return Lazy(len(starts), lambda i: self.train.batch(order[starts[i] : starts[i] + self.batch_size]))
+        size = self.batch_size
+
+        def gathered(places: range) -> list[Batch]:
+            return self.train.batches(order[places.start * size : places.stop * size], size)
+
+        together = max(1, _GATHERED // (size * self.train.numbers_a_window))
+        return InGroups(range(math.ceil(len(order) / size)), gathered, together)
 
     def size(self, batch: Batch) -> int:
         """Windows in a batch."""

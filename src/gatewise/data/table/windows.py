@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -185,7 +186,21 @@ class Windows:
         ahead = last + np.arange(self._delay, self._delay + self.horizon)[:, None]
         history = np.empty((*behind.shape, 0), np.float32) if self._same_step else self.encoded.history(behind)
         parts = (self.encoded.past(behind), history, self.encoded.known(ahead), self.encoded.targets(ahead))
-        return Batch(*map(torch.from_numpy, parts))
+        return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+
+    def batches(self, numbers: Sequence[int] | np.ndarray | Tensor, size: int) -> list[Batch]:
+        """These windows, so many a batch and what is left in the last: as :meth:`batch` of each, and sooner."""
+        whole = self.batch(numbers)
+        parts = (whole.past, whole.history, whole.known, whole.targets)
+        return [
+            Batch(*(one.contiguous() for one in each)) for each in zip(*(p.split(size, 1) for p in parts), strict=True)
+        ]
+
+    @cached_property
+    def numbers_a_window(self) -> int:
+        """How many numbers a window consists of; there must be one."""
+        one = self.batch([0])
+        return sum(part.shape[0] * part.shape[2] for part in (one.past, one.history, one.known, one.targets))
 
 
 def _any_in(marked: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
