@@ -92,8 +92,7 @@ class TorchLearner:
         if not math.isfinite(self._clipped()):
             raise Diverged(loss.item())
         with torch.no_grad():
-            for good, parameter in zip(self._good, self._parameters, strict=True):
-                good.copy_(parameter)
+            torch._foreach_copy_(self._good, self._parameters)
         self._optimizer.step()
         self._state = state
         return loss.item()
