@@ -74,7 +74,21 @@ class Letters(Cell):
         return größe_ * β + größe, torch.tanh(größe_ * größe_)
 
 
-@pytest.mark.parametrize("cell", [Keywords, Emitted, Letters])
+class OfMeans(Cell):
+    """Names of what computes values of means alone."""
+
+    gates = ("n",)
+    states = ("h",)
+
+    def step(self, x, u, h):
+        means = x.n.mean(-1, keepdim=True)
+        last = torch.sqrt((x.n * x.n).mean(-1, keepdim=True) + 0.5)
+        stage = torch.tanh(last * means)
+        row = last * stage + means
+        return torch.tanh(u.n(h) + x.n / last + stage * h) + row * h
+
+
+@pytest.mark.parametrize("cell", [Keywords, Emitted, Letters, OfMeans])
 def test_names_do_not_meet(cell):
     torch.manual_seed(0)
     layer, reference = (Recurrent(cell, 3, 5, dtype=torch.float64, engine=engine) for engine in ("native", "eager"))

@@ -17,10 +17,10 @@ _POWERS = {2.0: "square({})", 3.0: "cube({})", 0.5: "sqrt({})", 1.0: "{}", -1.0:
 
 # Names that the emitted functions use themselves, and words of C++ that a cell's author might take for a value.
 _TAKEN = frozenset(
-    """f b x at block row panel p o i start units ragged out index tile real vec W load store splat abs exp log sqrt
-    tanh sigmoid relu leaky_relu softplus clamp minimum maximum positive sign within greater square cube power
-    std assert errno stdin stdout stderr alignas alignof and and_eq asm auto bitand bitor bool break case
-    catch char class compl concept const const_cast constexpr continue decltype default delete do double
+    """f b x at block row last stage means panel p o i start units ragged out index tile real vec W load store splat
+    abs exp log sqrt tanh sigmoid relu leaky_relu softplus clamp minimum maximum positive sign within greater square
+    cube power std assert errno stdin stdout stderr alignas alignof and and_eq asm auto bitand bitor bool break
+    case catch char class compl concept const const_cast constexpr continue decltype default delete do double
     dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable
     namespace new noexcept not not_eq nullptr operator or or_eq private protected public register
     reinterpret_cast requires return short signed sizeof static static_assert static_cast struct switch
