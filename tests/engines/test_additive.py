@@ -92,6 +92,44 @@ def test_gaps_between_numbers_are_no_matter(make):
         assert torch.equal(found, wanted)
 
 
+def turned(values):
+    """The same numbers, in another order in memory."""
+    return values.transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def minus_twice(values):
+    """The same numbers, kept with the other sign."""
+    return torch._neg_view(values.neg())  # pyright: ignore[reportPrivateImportUsage]
+
+
+@pytest.mark.parametrize("kept", [turned, minus_twice])
+def test_how_numbers_lie_in_memory_is_no_matter(make, kept):
+    keys, values = (torch.tensor(drawn(4, 9, size)) for size in (6, 5))
+    query, score, d = torch.tensor(drawn(4, 6)), torch.tensor(drawn(6)), torch.tensor(drawn(TIMES, 4, 9))
+    answers = []
+    for each in (torch.Tensor.contiguous, kept):
+        sums = make(each(keys), each(values))
+        asking = sums.asking(each(query))
+        answers.append([sums.by_unit(asking, score)])
+        answers[-1] += [*sums.by_time(asking, each(d[0])), sums.by_query([asking] * TIMES, each(d))]
+        answers[-1] += [sums.context(each(d[0])), sums.products(each(values[:, 0]))]
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("query", [torch.zeros(1, 6), torch.zeros(3, 6), torch.zeros(2, 5), torch.zeros(2, 6).double()])
+def test_a_query_that_is_not_for_these_keys_is_refused(make, query):
+    sums = make(torch.zeros(2, 9, 6), torch.zeros(2, 9, 4))
+    with pytest.raises(RuntimeError, match=r"this memory takes torch.float32 \(2, 6\)"):
+        sums.asking(query)
+
+
+def test_numbers_of_another_type_are_refused(make):
+    sums = make(torch.zeros(2, 9, 6), torch.zeros(2, 9, 4))
+    with pytest.raises(RuntimeError, match=r"(?i)not torch.float32|dtype"):
+        sums.by_unit(sums.asking(torch.zeros(2, 6)), torch.zeros(6).double())
+
+
 def test_threads_do_not_change_a_bit(make):
     written = AsWritten(5, 129, 20, 33)
     before = torch.get_num_threads()

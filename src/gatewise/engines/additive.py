@@ -33,7 +33,17 @@ class Sums:
         self._has_small_keys = _is_small(keys)
 
     def asking(self, query: Tensor) -> Asking:
-        """What the sums take of a query q, (B, A)."""
+        """What the sums take of a query q, (B, A).
+
+        Raises:
+            RuntimeError: the query has another shape or type than these keys take.
+        """
+        rows, _, units = self.keys.shape
+        if query.shape != (rows, units) or query.dtype != self.keys.dtype:
+            raise RuntimeError(
+                f"additive attention: a query is {query.dtype} {tuple(query.shape)}; this memory takes "
+                f"{self.keys.dtype} {(rows, units)}"
+            )
         if not (self._has_small_keys and _is_small(query)):
             return False, query
         return True, (2 * query).exp_()

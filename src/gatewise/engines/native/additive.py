@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import torch
 from torch import Tensor
 
 from gatewise.engines.additive import Asking, Sums
-from gatewise.engines.native.arguments import dense
 from gatewise.engines.native.build import REALS, headers
 from gatewise.engines.native.cache import library
 from gatewise.engines.native.kernel import threads
@@ -60,7 +59,7 @@ class CompiledSums(Sums):
     """As :class:`gatewise.engines.additive.Sums`; what has no exponential is left to that."""
 
     def __init__(self, keys: Tensor, values: Tensor, kernels: ctypes.CDLL) -> None:
-        super().__init__(keys, values)
+        super().__init__(keys, _dense(values))
         self._kernels = kernels
         rows, steps, units = keys.shape
         lanes = kernels.gatewise_additive_lanes()
@@ -72,41 +71,44 @@ class CompiledSums(Sums):
         if not asking[0]:
             return super().by_unit(asking, score)
         sums = self.keys.new_empty(self.keys.shape[:2])
-        self._run("by_unit", queries=asking[1], score=dense(score), sums=sums)
+        self._run("by_unit", {"sums": sums}, queries=asking[1], score=score)
         return sums
 
     def by_time(self, asking: Asking, d: Tensor) -> tuple[Tensor, Tensor]:
         if not asking[0]:
             return super().by_time(asking, d)
-        d = d.contiguous()
-        of_slope, of_rest = (torch.empty_like(asking[1]) for _ in range(2))
-        places = {"queries": asking[1], "d_sums": d, "d_queries": of_slope, "d_score": of_rest}
-        self._run("by_time", d_row=d.stride(0), **places)
+        of_slope, of_rest = (self.keys.new_empty(len(self.keys), self.keys.shape[2]) for _ in range(2))
+        self._run("by_time", {"d_queries": of_slope, "d_score": of_rest}, queries=asking[1], d_sums=d)
         return of_slope, of_rest
 
     def by_query(self, asked: Sequence[Asking], d: Tensor) -> Tensor:
         if not asked or not all(is_grown for is_grown, _ in asked):
             return super().by_query(asked, d)
-        queries = torch.stack([query for _, query in asked], 2)
-        d, sums = d.contiguous(), torch.empty_like(self._laid_out)
-        strides = {"d_time": d.stride(0), "d_row": d.stride(1)}
-        self._run("by_query", H=len(asked), queries=queries, d_sums=d, d_keys=sums, **strides)
+        queries, sums = torch.stack([query for _, query in asked], 2), torch.empty_like(self._laid_out)
+        self._run("by_query", {"d_keys": sums}, len(asked), queries=queries, d_sums=d)
         return sums[..., : self.keys.shape[1]].transpose(1, 2)
 
     def context(self, weights: Tensor) -> Tensor:
         context = self.values.new_empty(len(self.values), self.values.shape[2])
-        self._run("context", weights=weights.contiguous(), context=context)
+        self._run("context", {"context": context}, weights=weights)
         return context
 
     def products(self, d_context: Tensor) -> Tensor:
         products = self.values.new_empty(self.values.shape[:2])
-        self._run("products", d_context=d_context.contiguous(), products=products)
+        self._run("products", {"products": products}, d_context=d_context)
         return products
 
-    def _run(self, name: str, **given: int | Tensor | None) -> None:
+    def _run(self, name: str, made: Mapping[str, Tensor], times: int = 1, **given: Tensor) -> None:
+        """Call one of the library's functions, which sees addresses alone: what it reads is made dense."""
         rows, steps, units = self.keys.shape
-        sizes = {"B": rows, "T": steps, "A": units, "S": self.values.shape[2], "threads": threads()}
-        sizes["key_row"] = self._laid_out.shape[2]
-        given |= {"keys": self._laid_out, "values": self.values}
-        numbers = {key: v.data_ptr() if isinstance(v, Tensor) else v for key, v in given.items() if v is not None}
-        getattr(self._kernels, f"gatewise_additive_{name}")(ctypes.byref(Call(**sizes, **numbers)))
+        read = {key: _dense(value) for key, value in given.items()} | {"keys": self._laid_out, "values": self.values}
+        if any(value.dtype != self.keys.dtype for value in read.values()):
+            raise RuntimeError(f"additive attention: a value is not {self.keys.dtype}, as the keys are")
+        sizes = {"B": rows, "T": steps, "A": units, "H": times, "S": self.values.shape[2], "threads": threads()}
+        strides = {"key_row": self._laid_out.shape[2], "d_time": rows * steps, "d_row": steps}
+        places = {key: value.data_ptr() for key, value in (read | dict(made)).items()}
+        getattr(self._kernels, f"gatewise_additive_{name}")(ctypes.byref(Call(**sizes, **strides, **places)))
+
+
+def _dense(value: Tensor) -> Tensor:
+    return value.resolve_neg().contiguous()
