@@ -72,6 +72,9 @@ def step_of_one_gate(self, x, u, h):
         ({"diagonal": 1.0}, "diagonal = 1.0; write the lowest and the highest"),
         ({"diagonal": (1.0, 0.0)}, "diagonal = (1.0, 0.0); write the lowest and the highest"),
         ({"diagonal": (0.0, float("inf"))}, "write the lowest and the highest"),
+        ({"diagonal": (0.0, float("nan"))}, "write the lowest and the highest"),
+        ({"diagonal": (-1e39, 0)}, "write the lowest and the highest"),
+        ({"diagonal": (0, 10**400)}, "write the lowest and the highest"),
     ],
     ids=repr,
 )

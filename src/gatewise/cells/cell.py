@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,9 @@ from typing import Any, ClassVar
 import torch
 
 from gatewise.errors import UserError
+
+_MOST = 1e38
+"""Of weights to start with: it, and twice it, is a number of float32."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _check_range(cls: type[Cell]) -> None:
     match cls.diagonal:
         case None:
             return
-        case (int() | float() as low, int() | float() as high) if math.isfinite(low) and low <= high < math.inf:
+        case (int() | float() as low, int() | float() as high) if -_MOST <= low <= high <= _MOST:
             return
     raise UserError(f"cell '{cls.name}': diagonal = {cls.diagonal!r}; write the lowest and the highest, such as (0, 1)")
 
