@@ -36,7 +36,7 @@ class HorizonHead(nn.Module):
             self.effect = nn.Linear(state_size, steps * targets * outputs, bias=False)
 
     def forward(self, state: Tensor, known: Tensor) -> Tensor:
-        forecast = self.steps(state).unflatten(-1, self.sizes.forecast).transpose(0, 1)
+        forecast = self.steps(state).view(len(state), *self.sizes.forecast).transpose(0, 1)
         if self.sizes.known_size:
             hidden = torch.relu(self.known(known) + self.state(state))
             effect = self.effect.weight.unflatten(0, (len(known), -1))
