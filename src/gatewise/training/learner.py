@@ -92,7 +92,7 @@ class TorchLearner:
         if not math.isfinite(self._clipped()):
             raise Diverged(loss.item())
         with torch.no_grad():
-            torch._foreach_copy_(self._good, self._parameters)
+            torch._foreach_copy_(self._good, self._parameters)  # pyright: ignore[reportPrivateImportUsage]
         self._optimizer.step()
         self._state = state
         return loss.item()
